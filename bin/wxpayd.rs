@@ -189,7 +189,9 @@ fn back_up(file: Option<&Path>, folder: &Path) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     let database = config.store.sqlite_file();
     let database = database.ok_or_else(|| anyhow::anyhow!("store.url is PostgreSQL: use pg_dump or its archive"))?;
-    let made = backup(&database, &[], folder, Clock::system().now())?;
+    // Before the database: what a log lacks by then is settled in the copy.
+    let logs = config.server.intake.folder(&database);
+    let made = backup(&database, &[&logs], folder, Clock::system().now())?;
     let (schema, position) = (&made.contents.schema, made.contents.feed_position);
     println!("{}", made.folder.display());
     eprintln!(

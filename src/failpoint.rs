@@ -3,7 +3,7 @@
 //! In a release build a point is nothing at all. With debug assertions, a process started with
 //! `WXPAY_CRASH_AT=name` (or `name:n` for its n-th passing) kills itself there with SIGKILL: no destructor runs, no
 //! buffer is flushed, exactly as when the power of the process goes. `WXPAY_PAUSE_AT` stops it there instead, as a
-//! machine that hangs for a while.
+//! machine that hangs for a while. `WXPAY_PANIC_AT` unwinds the thread that passes it, as a defect does.
 
 /// Does nothing.
 #[cfg(not(debug_assertions))]
@@ -16,7 +16,11 @@ pub fn point(name: &'static str) {
 
     static CRASH: Armed = Armed::new("WXPAY_CRASH_AT");
     static PAUSE: Armed = Armed::new("WXPAY_PAUSE_AT");
+    static PANIC: Armed = Armed::new("WXPAY_PANIC_AT");
 
+    if PANIC.is_for(name) {
+        std::panic::resume_unwind(Box::new("armed to panic here"));
+    }
     if PAUSE.is_for(name) {
         // Lets the other threads finish their writes: a process stopped while it holds SQLite's only writer blocks
         // every process, which is a different fault. Only this thread is at the point.

@@ -28,6 +28,7 @@
 //! | [`wechat`] | the protocol, both directions; the outcome table over every error code |
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
 //! | [`batcher`], [`bus`] | many callers share one fsync; the queue, embedded or JetStream |
+//! | [`intake`] | notifications in an append-only log, on SQLite: accepted with one fsync, settled with a cursor |
 //! | [`http`] | the ingress: orders, refunds, notifications, events, health |
 //! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
 //! | [`console`] | the operators' console: pages over [`ops`] |
@@ -94,6 +95,7 @@ pub mod failpoint;
 pub mod http;
 pub mod ids;
 pub mod init;
+pub mod intake;
 pub mod merchant_setup;
 pub mod money;
 pub mod new_order;

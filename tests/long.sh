@@ -16,6 +16,7 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-2}
 proofs=(
     "crash_sites faults::crash_sites"
     "storm faults::storm"
+    "intake faults::intake_log"
     "thousand faults::thousand"
     "copies faults::copies refunds::reports::notifications"
     "forgeries faults::forgeries"

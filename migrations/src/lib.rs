@@ -57,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_4::m20261201_000070_placing::Migration),
             Box::new(schema_4::m20261201_000080_repairs_end::Migration),
             Box::new(schema_4::m20261201_000090_ended_sessions::Migration),
+            Box::new(schema_4::m20261201_000100_intake::Migration),
             Box::new(schema_4::m20261201_000120_approvals::Migration),
             Box::new(schema_4::m20261201_000121_webhook_formats::Migration),
         ]

@@ -20,6 +20,7 @@ use super::verdict::Verdict;
 use super::{consumer, embedded, jetstream};
 use crate::config;
 use crate::store::Db;
+use crate::store::queue::NewRow;
 
 /// A connected bus. Cheap to clone.
 #[derive(Clone)]
@@ -70,6 +71,13 @@ impl Bus {
             Kind::Embedded(bus) => bus.topology(),
             Kind::JetStream(bus) => bus.topology(),
         }
+    }
+
+    /// A message as the row of the embedded queue that its publish would make, to be written by others.
+    pub fn queue_row(&self, message: Message) -> Result<NewRow, PublishError> {
+        let stream = self.topology().stream_of(&message.subject).filter(|_| topology::is_subject(&message.subject));
+        let stream = stream.ok_or_else(|| PublishError::Misdirected(message.subject.escape_default().to_string()))?;
+        embedded::Embedded::row(stream, message)
     }
 
     /// Publishes a message; returns after it is durable. The same message (by [`Message::dedupe_key`]) within the

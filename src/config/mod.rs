@@ -24,6 +24,7 @@ pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
 pub use load::DEFAULTS;
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env, temp_dir};
+pub use read::intake::{Intake, IntakeKind};
 pub use read::typed::{Limits, Settling, Web};
 pub use reader::CHANGE_ME;
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};

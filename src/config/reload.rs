@@ -30,6 +30,8 @@ const KEYS_AT_START: &[(&str, &[&str])] = &[
             "header_timeout_ms",
             "idle_timeout_ms",
             "shutdown_timeout_ms",
+            "intake",
+            "intake_dir",
         ],
     ),
     (

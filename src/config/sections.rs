@@ -10,6 +10,7 @@ use super::api_key::ApiKey;
 use super::explain::Effective;
 use super::layers::Tree;
 use super::problem::Problem;
+use super::read::intake::Intake;
 use super::read::typed::{Limits, Settling, Web};
 use super::storage::{Retention, Store};
 use crate::clock::Timestamp;
@@ -125,6 +126,7 @@ pub struct Server {
     pub order_wait: Duration,
     /// How long a notification may wait for its durable acknowledgement; WeChat gives up after 5 s.
     pub notify_ack_timeout: Duration,
+    pub intake: Intake,
 }
 
 /// `[bus]`: the queue.

@@ -6,4 +6,5 @@ pub mod domain;
 pub mod envelope;
 pub mod fact;
 pub mod json;
+mod stored;
 pub mod subject;

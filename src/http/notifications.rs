@@ -30,6 +30,7 @@ use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::AppId;
+use crate::intake::Record;
 use crate::ops::mask::is_header_shown;
 use crate::store::NotificationKind;
 use crate::telemetry::{NOTIFY_ACK_SECONDS, NOTIFY_RECEIVED_TOTAL};
@@ -205,11 +206,11 @@ async fn keep(app: &HttpState, merchant: &Merchant, post: Post<'_>, at: Timestam
         NoticeKind::Refund => subject::notify_refund(&merchant.key),
     };
     let busy = || fail(StatusCode::SERVICE_UNAVAILABLE, "BUSY");
-    match tokio::time::timeout(app.config.server.notify_ack_timeout, app.publish(subject, envelope)).await {
+    match tokio::time::timeout(app.config.server.notify_ack_timeout, store(app, subject, envelope)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             let (merchant, request_id) = (&merchant.key, request_id());
-            tracing::error!(%merchant, request_id, error = error.for_log(), "A notification could not be stored");
+            tracing::error!(%merchant, request_id, error, "A notification could not be stored");
             Err(busy())
         }
         Err(_) => {
@@ -218,6 +219,16 @@ async fn keep(app: &HttpState, merchant: &Merchant, post: Post<'_>, at: Timestam
             Err(busy())
         }
     }
+}
+
+/// Into the intake log of this process, where it has one; otherwise into the queue.
+async fn store(app: &HttpState, subject: String, envelope: Envelope<NotifyReceived>) -> Result<(), String> {
+    let Some(log) = &app.intake else {
+        return app.publish(subject, envelope).await.map_err(|e| e.for_log());
+    };
+    let (id, accepted_at) = (envelope.id, envelope.time);
+    let payload = envelope.to_stored().map_err(|e| e.to_string())?;
+    log.append(Record { subject, id, accepted_at, payload }).await.map_err(|e| e.to_string())
 }
 
 /// Whether it has the shape of the newer API's notifications: JSON, with its signature in headers.

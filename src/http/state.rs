@@ -28,6 +28,7 @@ use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
+use crate::intake::Appender;
 use crate::new_order::PlaceHere;
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
@@ -64,6 +65,8 @@ pub struct Ingress {
     pub shutdown: CancellationToken,
     /// The workers, where they run in this process: orders are placed from here.
     pub place_here: Option<Arc<dyn PlaceHere>>,
+    /// Where notifications are accepted, if not in the queue.
+    pub intake: Option<Appender>,
 }
 
 /// What the routes share.
@@ -77,6 +80,7 @@ pub struct HttpShared {
     pub metrics: MetricsText,
     pub shutdown: CancellationToken,
     pub place_here: Option<Arc<dyn PlaceHere>>,
+    pub intake: Option<Appender>,
     pub recorder: Recorder,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
@@ -105,7 +109,7 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here } = ingress;
+        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here, intake } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
             recorder: Recorder::start(store.clone()),
@@ -133,6 +137,7 @@ impl HttpShared {
             metrics,
             shutdown,
             place_here,
+            intake,
         }
     }
 

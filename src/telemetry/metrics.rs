@@ -27,6 +27,10 @@ pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
 pub const API_KEYS_NOT_AUDITED_TOTAL: &str = "wxpay_api_keys_not_audited_total";
 /// Age of the list of API keys: what was revoked later is accepted by this process.
 pub const API_KEYS_AGE_SECONDS: &str = "wxpay_api_keys_age_seconds";
+/// Bytes of notifications in this process's intake log that are not settled.
+pub const INTAKE_UNSETTLED_BYTES: &str = "wxpay_intake_unsettled_bytes";
+/// Since when the oldest of them waits.
+pub const INTAKE_OLDEST_SECONDS: &str = "wxpay_intake_oldest_seconds";
 /// Logins to the console, by `outcome` (`done`, `wrong`, `slowed`).
 pub const CONSOLE_LOGINS_TOTAL: &str = "wxpay_console_logins_total";
 /// From a notification's last byte to its answer.
@@ -173,6 +177,8 @@ pub const METRICS: &[Metric] = &[
         "Connections and requests for which there was no room",
     ),
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
+    metric(INTAKE_UNSETTLED_BYTES, Kind::Gauge, Unit::Bytes, &[], "Bytes in the intake log that are not settled"),
+    metric(INTAKE_OLDEST_SECONDS, Kind::Gauge, Unit::Seconds, &[], "Age of the oldest record that is not settled"),
     metric(API_KEYS_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &[], "Age of the list of API keys"),
     metric(
         API_KEYS_NOT_AUDITED_TOTAL,

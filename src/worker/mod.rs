@@ -9,6 +9,7 @@
 
 mod core;
 mod handlers;
+mod intake;
 mod notification;
 mod order;
 mod pay;
@@ -18,6 +19,7 @@ mod replay;
 pub use self::core::context::Context;
 pub use self::core::dead_letter::StoreParking;
 pub use self::handlers::run;
+pub use self::intake::{Logs, run as run_intake, take_over, warn_elsewhere};
 pub use self::order::here::OrderPlacer;
 pub use self::pay::refund_clients::{RefundClientError, RefundClients};
 pub use self::replay::run as run_replays;

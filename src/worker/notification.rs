@@ -2,6 +2,7 @@
 //!
 //! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -80,9 +81,10 @@ impl Handler for Settle {
 pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Option<Verdict>> {
     let (mut items, mut payments) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
     for delivery in &deliveries {
-        let payment = payment_of(ctx, delivery);
+        let event = Envelope::<NotifyReceived>::parse(&delivery.message.payload).ok();
+        let payment = event.and_then(|event| payment_of(ctx, &delivery.message.subject, &event));
         payments.push(payment.map(|(item, record, payment)| {
-            items.push(item);
+            items.push(Item { ending: delivery.ending.clone(), ..item });
             (record, payment)
         }));
     }
@@ -98,9 +100,19 @@ pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Op
     join_all(ends).await
 }
 
-fn payment_of(ctx: &Context, delivery: &Delivery) -> Option<(Item, NotificationRecord, Payment)> {
-    let event = Envelope::<NotifyReceived>::parse(&delivery.message.payload).ok()?;
-    let merchant = handler::merchant_of(ctx, &delivery.message.subject)?;
+/// The payment of a record of the intake log, under the same conditions.
+pub(in crate::worker) fn item_of(ctx: &Context, subject: &str, event: &Envelope<NotifyReceived>) -> Option<Item> {
+    // What panics here panics again in the queue, where it is counted and ends as a dead letter.
+    let item = AssertUnwindSafe(|| payment_of(ctx, subject, event).map(|(item, ..)| item));
+    std::panic::catch_unwind(item).ok().flatten()
+}
+
+fn payment_of(
+    ctx: &Context,
+    subject: &str,
+    event: &Envelope<NotifyReceived>,
+) -> Option<(Item, NotificationRecord, Payment)> {
+    let merchant = handler::merchant_of(ctx, subject)?;
     if event.data.kind == NoticeKind::Refund {
         return None;
     }
@@ -110,8 +122,8 @@ fn payment_of(ctx: &Context, delivery: &Delivery) -> Option<(Item, NotificationR
     if asks_first(merchant, &notice, payment) {
         return None;
     }
-    let record = of_payment(verified(record(ctx, &event, merchant), &notice), payment);
-    let item = Item { ending: delivery.ending.clone(), ..item(ctx, &record, &notice, payment) };
+    let record = of_payment(verified(record(ctx, event, merchant), &notice), payment);
+    let item = item(ctx, &record, &notice, payment);
     let payment = payment.clone();
     crate::failpoint::point("worker.verified");
     Some((item, record, payment))

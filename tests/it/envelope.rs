@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;
-use wxpay_worker::event::command::QueryDue;
+use wxpay_worker::event::command::{NoticeKind, NotifyReceived, QueryDue};
 use wxpay_worker::event::envelope::{Envelope, EnvelopeError, EventData};
-use wxpay_worker::ids::{MerchantKey, OrderNo};
+use wxpay_worker::ids::{EventId, MerchantKey, OrderNo};
 
 const PERSONAL: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 
@@ -39,5 +39,33 @@ fn a_malformed_message_is_described_without_a_word_of_it() {
             assert!(!text.contains("oUpF8u"), "{text}");
             assert!(text.contains("at line 1 column "), "{text} does not say where");
         }
+    }
+}
+
+#[test]
+fn a_notification_is_read_from_the_log_as_it_was_published_to_the_queue() {
+    let (merchant, at) = (MerchantKey::parse("main").unwrap(), Timestamp::from_ms(1_735_787_045_123));
+    for kind in [NoticeKind::Pay, NoticeKind::Refund] {
+        let data = NotifyReceived {
+            body: b"<xml>\n\xff\0</xml>\n".to_vec(),
+            headers: vec![("user-agent".into(), "two\nlines \"and\" more".into())],
+            remote_addr: "203.0.113.9".into(),
+            received_at: at,
+            kind,
+        };
+        let event = Envelope::new(&merchant, NotifyReceived::TYPE, None, at, data);
+        let stored = event.to_stored().unwrap();
+        let read = Envelope::from_stored(event.id, &stored).unwrap();
+        assert_eq!(read.to_json(), event.to_json());
+    }
+}
+
+#[test]
+fn bytes_that_are_no_notification_of_the_log_are_refused_without_a_word_of_them() {
+    let head = r#"{"source":"wxpay/main","time":"2026-11-29T10:00:00.000Z","headers":[],"remote_addr":"",
+        "received_at":"2026-11-29T10:00:00.000Z","kind":"pay","of_later":1}"#;
+    for bytes in [format!("{PERSONAL}\n{PERSONAL}"), String::new(), head.replace('\n', "")] {
+        let error = Envelope::from_stored(EventId::new(), bytes.as_bytes()).map(|_| ()).unwrap_err();
+        assert!(!error.to_string().contains("oUpF8u"), "{error}");
     }
 }

@@ -19,6 +19,7 @@ mod group;
 mod harness;
 mod health;
 mod http;
+mod intake;
 mod keys;
 mod limits;
 mod lists;

@@ -126,12 +126,13 @@ def scopes_of(stage, program):
     return scopes if checked.returncode == 0 else None
 
 
-def run(stage, old, new, seconds, open_messages):
+def run(stage, old, new, seconds, open_messages, of_new=None):
     stage.start_wechat()
     ports = {"old": free_port(), "new": free_port()}
     # The earlier version makes the database, as it did before the upgrade.
     programs = {"old": Path(old, "wxpayd"), "new": Path(new, "wxpayd")}
     scopes = {name: scopes_of(stage, program) for name, program in programs.items()}
+    scopes["new"] = (scopes["new"] or {}) | (of_new or {})
     processes = [stage.start(program=programs[name], port=ports[name], env=scopes[name]) for name in ("old", "new")]
     balancer = Balancer(stage.port, ports.values())
     bases = [f"http://127.0.0.1:{port}" for port in ports.values()]
@@ -210,7 +211,11 @@ def report(stage, clients, balancer, ports, seconds):
 def embedded(old, new, seconds):
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.closing(Stage(folder, Path(new), f"sqlite://{folder}/wxpay.db")) as stage:
-            run(stage, old, new, seconds, lambda stage: int(stage.sql("SELECT COUNT(*) FROM bus_deliveries")[0][0]))
+            # The version before has no intake log: it accepts into the queue.
+            log = {"WXPAY__SERVER__INTAKE": "log"}
+            waiting = lambda stage: int(stage.sql("SELECT COUNT(*) FROM bus_deliveries")[0][0])
+            run(stage, old, new, seconds, waiting, log)
+            assert stage.sql("SELECT COUNT(*) FROM intake_logs WHERE position > 0") == [["1"]], "the log had no part"
 
 
 def nats(old, new, seconds, postgres, nats_server):

@@ -8,5 +8,6 @@ pub mod m20261201_000050_bill_repairs;
 pub mod m20261201_000070_placing;
 pub mod m20261201_000080_repairs_end;
 pub mod m20261201_000090_ended_sessions;
+pub mod m20261201_000100_intake;
 pub mod m20261201_000120_approvals;
 pub mod m20261201_000121_webhook_formats;

@@ -62,11 +62,11 @@ impl Embedded {
         &self.topology
     }
 
-    /// See [`crate::bus::Bus::publish`].
-    pub async fn publish(&self, stream: &StreamSpec, message: Message) -> Result<(), PublishError> {
+    /// The message as its row of the queue.
+    pub fn row(stream: &StreamSpec, message: Message) -> Result<NewRow, PublishError> {
         let consumers = stream.consumers.iter().filter(|c| topology::matches(&c.filter, &message.subject));
         let headers = serde_json::to_string(&message.headers).map_err(|e| PublishError::Unavailable(e.to_string()))?;
-        let row = NewRow {
+        Ok(NewRow {
             stream: stream.name.clone(),
             dedupe_key: message.dedupe_key(),
             size_bytes: i64::try_from(message.size()).unwrap_or(i64::MAX),
@@ -74,8 +74,12 @@ impl Embedded {
             subject: message.subject,
             payload: message.payload,
             headers,
-        };
-        match self.publishes.run(row).await {
+        })
+    }
+
+    /// See [`crate::bus::Bus::publish`].
+    pub async fn publish(&self, stream: &StreamSpec, message: Message) -> Result<(), PublishError> {
+        match self.publishes.run(Embedded::row(stream, message)?).await {
             Ok(outcome) => outcome,
             Err(e) => Err(PublishError::Unavailable(e.to_string())),
         }

@@ -2,6 +2,7 @@
 
 mod console;
 mod hazards;
+pub(super) mod intake;
 mod limits;
 mod reconcile;
 mod sections;

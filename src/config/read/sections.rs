@@ -3,9 +3,11 @@
 //! Every function asks for all of its keys before it gives up on one (`?` stands only after the last question).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::hazards::plain_http;
+use super::intake::{Intake, IntakeKind};
 use crate::clock::Timestamp;
 use crate::config::address;
 use crate::config::api_key::{ApiKey, Merchants, Scope};
@@ -52,6 +54,12 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let shutdown_timeout = r.millis("shutdown_timeout_ms", 1_000..=600_000);
     let order_wait = r.millis("order_wait_ms", 0..=60_000);
     let notify_ack_timeout = r.millis("notify_ack_timeout_ms", 100..=4_500);
+    let intake = r.required("intake", |text| match text {
+        "direct" => Ok(IntakeKind::Direct),
+        "log" => Ok(IntakeKind::Log),
+        _ => Err("must be \"direct\" or \"log\"".to_owned()),
+    });
+    let intake_dir = r.optional("intake_dir", |text| Ok(PathBuf::from(text)));
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,
@@ -66,6 +74,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         shutdown_timeout: shutdown_timeout?,
         order_wait: order_wait?,
         notify_ack_timeout: notify_ack_timeout?,
+        intake: Intake { kind: intake?, dir: intake_dir? },
     })
 }
 

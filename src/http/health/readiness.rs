@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::config::ReloadOutcome;
 use crate::http::state::HttpState;
+use crate::intake::LogState;
 use crate::sealed_box::SealKey;
 use crate::store::{Degradation, Degraded, TokenKind, TokenState};
 
@@ -26,6 +27,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 const CLOCKS_APART: Duration = Duration::from_secs(30);
 /// A list of API keys that is older is reported.
 const KEYS_OLD: Duration = Duration::from_secs(120);
+/// Records of the intake log that wait longer are reported.
+const LOG_LATE: Duration = Duration::from_secs(60);
 /// Percents of its limit from which a stream's fill is reported.
 const FILLING: u64 = 80;
 /// Percents from which a stream counts as full: it refuses a message that does not fit into the rest.
@@ -82,6 +85,7 @@ pub async fn look_up(app: &HttpState) -> Readiness {
     let stopping = app.shutdown.is_cancelled().then_some("shutting down");
     let space = space(fill.ok());
     let mut checks = vec![check("database", database), check("bus", bus), space, check("process", stopping)];
+    checks.extend(app.intake.as_ref().map(|log| intake(log.state())));
     let ready = checks.iter().all(|check| check.ok);
     checks.push(check("clock", clock));
     checks.push(check("api_keys", keys_problem(app.keys.age())));
@@ -102,6 +106,15 @@ fn space(fill: Option<Result<Vec<Fill>, LagError>>) -> Check {
         ok: noted.as_ref().is_none_or(|fill| fill.percent() < FULL),
         reason: noted.map(|fill| format!("{} holds {} % of bus.max_bytes", fill.stream, fill.percent())),
     }
+}
+
+/// What waits in the intake log. A full one refuses notifications, so the process is not ready.
+fn intake(log: LogState) -> Check {
+    let percent = log.unsettled_bytes.saturating_mul(100).checked_div(log.max_bytes).unwrap_or(100);
+    let age = log.oldest.unwrap_or_default();
+    let (is_filling, is_late) = (percent >= FILLING, age > LOG_LATE);
+    let reason = || format!("{percent} % of the intake log waits, the oldest record for {} s", age.as_secs());
+    Check { name: "intake".into(), ok: percent < FULL, reason: (is_filling || is_late).then(reason) }
 }
 
 /// How reading the file anew ended. A process whose file was refused serves on as before.

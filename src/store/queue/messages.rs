@@ -40,6 +40,15 @@ impl BusRows {
     }
 }
 
+/// Stores messages that were accepted elsewhere, whatever the stream holds: they are not new work.
+pub(in crate::store) async fn keep_moved(tx: &WriteTx, rows: &[NewRow]) -> Result<(), DbError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(usize, &NewRow)> = rows.iter().enumerate().collect();
+    insert_fitting(tx, &rows).await.map(drop)
+}
+
 async fn insert(tx: &WriteTx, batch: &[NewRow], limits: &HashMap<String, StreamLimit>) -> Result<Inserted, DbError> {
     let mut usage = usage(tx).await?;
     let mut outcomes = Vec::with_capacity(batch.len());

@@ -15,6 +15,7 @@ mod space;
 mod tables;
 
 pub(super) use deliveries::finish;
+pub(super) use messages::keep_moved;
 pub use row::{
     Answer, Claim, Claimed, Finished, Inserted, LagRow, NewMessage, NewRow, PeekedRow, Stored, StreamLimit, Taker,
     UsageRow,

@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
-use crate::store::{AttemptParams, CallRecord, EvidenceSource, NotificationRecord, StoredOrder};
+use crate::store::queue::NewRow;
+use crate::store::{AttemptParams, CallRecord, DbError, EvidenceSource, IntakeStep, NotificationRecord, StoredOrder};
 use crate::trade::SignType;
 
 /// A fact to be applied to its order.
@@ -102,4 +103,12 @@ impl Applied {
             Applied::Refused { .. } | Applied::UnknownOrder => false,
         }
     }
+}
+
+/// Records of the intake log that are settled in one write.
+pub(in crate::worker) struct LogGroup {
+    /// The cursor's move past all of them, with what moves to the queue in any case.
+    pub step: IntakeStep,
+    /// The message of an item, in the form of the queue: most are never asked for.
+    pub row_of: Box<dyn Fn(usize) -> Result<NewRow, DbError> + Send + Sync>,
 }

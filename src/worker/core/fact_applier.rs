@@ -15,10 +15,10 @@ use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{HeldReason, PaymentClass, Refusal};
-use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
+use crate::store::{DbError, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
 
 use super::error::HandlerError;
-use super::fact::{Applied, Item};
+use super::fact::{Applied, Item, LogGroup};
 use super::order_uow::UnitOfWork;
 use super::outage::{TRIES, is_error_of_outage, is_outage};
 use crate::telemetry;
@@ -205,9 +205,14 @@ async fn one_round(
 ) -> Result<Vec<(usize, Outcome)>, DbError> {
     let now = work.clock.now();
     let clocks_differ = work.wechat.clock_difference(&work.clock).unwrap_or_default();
-    let round = Round { items: Arc::clone(items), open, now, clocks_differ, goes_back };
+    let round = Round { items: Arc::clone(items), open, now, clocks_differ, goes_back, log: None };
     let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");
+    Ok(report(items, decided, &conflicts))
+}
+
+/// What became of the items that were decided, of which the orders of `conflicts` were not changed.
+fn report(items: &[Item], decided: Vec<Decided>, conflicts: &HashSet<i64>) -> Vec<(usize, Outcome)> {
     let mut done = Vec::with_capacity(decided.len());
     for Decided { item, order_id, applied, paid, held, signed_differently } in decided {
         if order_id.is_some_and(|id| conflicts.contains(&id)) {
@@ -231,7 +236,25 @@ async fn one_round(
         }
         done.push((item, Ok(applied)));
     }
-    Ok(done)
+    done
+}
+
+/// Decides records of the intake log and commits them with the cursor. What is not settled with it is a message of the
+/// queue then.
+pub(in crate::worker) async fn settle_log(
+    (store, clock, wechat): (&Store, &Clock, &Client),
+    items: Vec<Item>,
+    log: LogGroup,
+) -> Result<(), DbError> {
+    let now = clock.now();
+    let open = (0..items.len()).collect();
+    let items = Arc::new(items);
+    let clocks_differ = wechat.clock_difference(clock).unwrap_or_default();
+    let round = Round { items: Arc::clone(&items), open, now, clocks_differ, goes_back: None, log: Some(log) };
+    let (decided, conflicts) = store.change_orders(round, now).await?;
+    crate::failpoint::point("intake.settled");
+    report(&items, decided, &conflicts);
+    Ok(())
 }
 
 /// Marks the order that was reported paid with another order's transaction.
@@ -254,6 +277,8 @@ struct Round {
     clocks_differ: Duration,
     /// The class of the only item's payment, where it is given back as one of no order.
     goes_back: Option<PaymentClass>,
+    /// The records of the intake log that the items are from.
+    log: Option<LogGroup>,
 }
 
 /// What was decided on one item.
@@ -273,6 +298,18 @@ impl OrderDecision for Round {
 
     fn gives_way(&self) -> bool {
         self.open.iter().all(|i| self.items[*i].notification.is_some())
+    }
+
+    fn intake(&self, decided: &Vec<Decided>, conflicts: &HashSet<i64>) -> Result<Option<IntakeStep>, DbError> {
+        let Some(log) = &self.log else { return Ok(None) };
+        let mut step = log.step.clone();
+        let has_ended =
+            |one: &&Decided| one.applied.ends_delivery() && one.order_id.is_none_or(|id| !conflicts.contains(&id));
+        let ended: HashSet<usize> = decided.iter().filter(has_ended).map(|one| one.item).collect();
+        for item in self.open.iter().filter(|item| !ended.contains(item)) {
+            step.moved.push((log.row_of)(*item)?);
+        }
+        Ok(Some(step))
     }
 
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {

@@ -1,4 +1,5 @@
-//! Two workers die at random moments while orders are placed and paid.
+//! Two processes die at random moments while orders are placed and paid: two workers, or a worker and the process that
+//! accepts the notifications into its intake log.
 //!
 //! Small: forty orders and at least four kills, on NATS with PostgreSQL and on the embedded bus. Long: two hundred
 //! orders and twenty seconds of kills; the rarer moments of a crash show there. `WXPAY_TEST_SEED` repeats a storm.
@@ -34,30 +35,40 @@ fn orders() -> usize {
     size(40, 200)
 }
 
-/// Kills one of two workers every 0.3 to 1 s and starts another.
-async fn storm(rig: &Processes, workers: &mut [Process; 2], dice: &mut Dice) {
+/// What runs in a storm: these roles in a process that stays, and those of the two that die.
+struct Cast {
+    stays: &'static str,
+    die: [&'static str; 2],
+}
+
+const WORKERS: Cast = Cast { stays: "ingress,relay,scheduler", die: ["worker", "worker"] };
+const WITH_A_LOG: Cast = Cast { stays: "relay,scheduler", die: ["ingress,worker", "worker"] };
+
+/// Kills one of two processes every 0.3 to 1 s and starts another.
+async fn storm(rig: &Processes, (processes, cast): (&mut [Process; 2], &Cast), dice: &mut Dice) {
     let (lasts, least_kills) = size((Duration::from_secs(4), 4), (Duration::from_secs(20), 10));
     let started = Instant::now();
     let mut kills = 0;
     while started.elapsed() < lasts || kills < least_kills {
         tokio::time::sleep(Duration::from_millis(300 + dice.roll(700))).await;
-        let victim = &mut workers[usize::try_from(dice.roll(2)).unwrap()];
-        victim.kill();
-        *victim = rig.run_roles("worker").await;
+        let n = usize::try_from(dice.roll(2)).unwrap();
+        processes[n].kill();
+        processes[n] = rig.run_roles(cast.die[n]).await;
         kills += 1;
     }
 }
 
-async fn survives_a_storm(rig: Processes) {
+async fn survives_a_storm(rig: Processes, cast: Cast) {
     let seed = seed();
     // Past the test program's capture: a hang must leave it, too.
     let _ = writeln!(std::io::stderr(), "WXPAY_TEST_SEED={seed}");
     let mut dice = Dice(seed | 1);
-    let ingress = rig.run_roles("ingress,relay,scheduler").await;
-    let mut workers = [rig.run_roles("worker").await, rig.run_roles("worker").await];
+    let _stays = rig.run_roles(cast.stays).await;
+    let mut mortal = [rig.run_roles(cast.die[0]).await, rig.run_roles(cast.die[1]).await];
+    let base = &format!("http://127.0.0.1:{}", rig.port());
     let orders: Orders = (0..orders()).map(|n| (format!("A{n:06}"), 100 + i64::try_from(n).unwrap())).collect();
     let paying = stream::iter(&orders).map(|(order_no, amount_fen)| {
-        let (rig, base) = (&rig, &ingress.base);
+        let rig = &rig;
         async move {
             until(&format!("pay parameters of {order_no}"), || async {
                 let (status, answer) = rig.try_post(base, "/v1/orders", &jsapi(order_no, *amount_fen)).await.ok()?;
@@ -70,10 +81,10 @@ async fn survives_a_storm(rig: Processes) {
     });
     // Few at a time, so that the load lasts as long as the storm.
     let load = paying.buffer_unordered(8).collect::<Vec<()>>();
-    tokio::join!(storm(&rig, &mut workers, &mut dice), load);
+    tokio::join!(storm(&rig, (&mut mortal, &cast), &mut dice), load);
     for order_no in orders.keys() {
         until(&format!("{order_no} paid (seed {seed})"), || async {
-            let (_, order) = rig.try_get(&ingress.base, &format!("/v1/orders/{order_no}?merchant=main")).await.ok()?;
+            let (_, order) = rig.try_get(base, &format!("/v1/orders/{order_no}?merchant=main")).await.ok()?;
             (order["state"] == "paid").then_some(())
         })
         .await;
@@ -81,17 +92,23 @@ async fn survives_a_storm(rig: Processes) {
     let db = rig.open_db().await;
     let bus = rig.open_bus(&db).await;
     until(&format!("an empty queue (seed {seed})"), || async { rig.is_drained(&db, &bus).await.then_some(()) }).await;
-    audit::all_paid_once(&rig, &ingress.base, &orders).await;
+    audit::all_paid_once(&rig, base, &orders).await;
     audit::published_once(&rig, &db, "order.paid", orders.len()).await;
     rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_paid_once_while_workers_die_at_random_on_nats_and_postgres() {
-    survives_a_storm(TestService::nats_postgres().await.processes().await).await;
+    survives_a_storm(TestService::nats_postgres().await.processes().await, WORKERS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_paid_once_while_workers_die_at_random_on_embedded_and_postgres() {
-    survives_a_storm(TestService::embedded_postgres().await.processes().await).await;
+    survives_a_storm(TestService::embedded_postgres().await.processes().await, WORKERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_are_paid_once_while_processes_with_an_intake_log_die_at_random() {
+    let service = TestService::embedded_sqlite().await.config("[server]\nintake = \"log\"");
+    survives_a_storm(service.processes().await, WITH_A_LOG).await;
 }

@@ -1,16 +1,19 @@
 //! Alive, ready, counted.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
 use wxpay_worker::http::{HttpShared, Ingress, LastReadiness};
+use wxpay_worker::intake::LogSettings;
 use wxpay_worker::reference::problem_routes;
 use wxpay_worker::webhooks;
 use wxpay_worker::wechat::transport::Client;
@@ -18,6 +21,8 @@ use wxpay_worker::wechat::transport::Client;
 use super::client::send;
 use super::ops_jobs::{OPS_KEY, with_ops_key};
 use super::stage::{KEY, Stage};
+use crate::harness::within_timeout;
+use crate::intake::support as intake;
 
 #[tokio::test]
 async fn a_sound_process_is_alive_ready_and_counted() {
@@ -95,6 +100,60 @@ async fn without_its_database_a_process_is_alive_and_not_ready() {
     stage.finish().await;
 }
 
+/// What the HTTP side of a stage is made of.
+fn ingress(stage: &Stage, shutdown: &CancellationToken) -> Ingress {
+    let (in_force, store, clock) = (stage.in_force.clone(), stage.store.clone(), Clock::system());
+    let sender = webhooks::Sender::new(in_force.clone()).unwrap();
+    Ingress {
+        config: in_force,
+        store: store.clone(),
+        bus: stage.bus.clone(),
+        clock: clock.clone(),
+        webhooks: webhooks::Maker { store, sender, clock },
+        wechat: Client::new(&stage.config.wechat).unwrap(),
+        metrics: Arc::new(String::new),
+        shutdown: shutdown.clone(),
+        place_here: None,
+        intake: None,
+    }
+}
+
+/// The check of the intake log, and whether the process is ready.
+async fn log_check(address: SocketAddr) -> (u16, bool, String) {
+    let ready = send(address, "GET", "/readyz", &[], b"").await;
+    let checks = ready.json()["checks"].as_array().unwrap().clone();
+    let check = checks.iter().find(|check| check["name"] == "intake").unwrap();
+    (ready.status, check["ok"].as_bool().unwrap(), check["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn an_intake_log_that_fills_is_reported_and_a_full_one_is_not_ready_until_it_is_settled() {
+    let (stage, shutdown, folder) = (Stage::start().await, CancellationToken::new(), TempDir::new().unwrap());
+    let (appender, mut reader) = intake::open(folder.path(), LogSettings { max_bytes: 1000, ..LogSettings::DEFAULT });
+    let shared = HttpShared::new(Ingress { intake: Some(appender.clone()), ..ingress(&stage, &shutdown) });
+    let router = http::admin_router(Arc::new(shared), Router::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
+    let serving = tokio::spawn({
+        let (in_force, shutdown) = (stage.in_force.clone(), shutdown.clone());
+        async move { http::serve(listener, router, (&server, server.max_connections), in_force, shutdown).await }
+    });
+    assert_eq!(log_check(address).await, (200, true, String::new()));
+    // With its frame, 850 of the 1000 bytes; then all of them.
+    appender.append(intake::record(&[1; 757])).await.unwrap();
+    let (status, ok, reason) = log_check(address).await;
+    assert!(status == 200 && ok && reason.starts_with("85 % of the intake log waits"), "{status} {ok} {reason}");
+    appender.append(intake::record(&[2; 57])).await.unwrap();
+    let (status, ok, reason) = log_check(address).await;
+    assert!(status == 503 && !ok && reason.starts_with("100 % of the intake log waits"), "{status} {ok} {reason}");
+    let last = within_timeout("both records", reader.take(2)).await.pop().unwrap();
+    reader.log().settled_up_to(last.to);
+    assert_eq!(log_check(address).await, (200, true, String::new()));
+    shutdown.cancel();
+    serving.await.unwrap();
+    stage.finish().await;
+}
+
 #[tokio::test]
 async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     let stage = Stage::start().await;
@@ -102,26 +161,13 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     let clock = Clock::host_off_by(3_605_000);
     // Though the service goes by the database's time: a person has to check the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
-    let sender = webhooks::Sender::new(stage.in_force.clone()).unwrap();
-    let router = http::admin_router(
-        Arc::new(HttpShared::new(Ingress {
-            config: stage.in_force.clone(),
-            store: stage.store.clone(),
-            bus: stage.bus.clone(),
-            webhooks: webhooks::Maker { store: stage.store.clone(), sender, clock: clock.clone() },
-            clock,
-            wechat: Client::new(&stage.config.wechat).unwrap(),
-            metrics: Arc::new(String::new),
-            shutdown: shutdown.clone(),
-            place_here: None,
-        })),
-        Router::new(),
-    );
+    let router =
+        http::admin_router(Arc::new(HttpShared::new(Ingress { clock, ..ingress(&stage, &shutdown) })), Router::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({
         let (in_force, shutdown) = (stage.in_force.clone(), shutdown.clone());
-        async move { http::serve(listener, router, &server, in_force, shutdown).await }
+        async move { http::serve(listener, router, (&server, server.max_connections), in_force, shutdown).await }
     });
     let ready = send(address, "GET", "/readyz", &[], b"").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
@@ -142,23 +188,11 @@ async fn with_an_admin_listener_health_is_there_alone() {
     let stage = Stage::start().await;
     let apart = config::Server { admin_listen: Some("127.0.0.1:1".parse().unwrap()), ..stage.config.server.clone() };
     let shutdown = CancellationToken::new();
-    let sender = webhooks::Sender::new(stage.in_force.clone()).unwrap();
     let of = |server: &config::Server| {
-        Arc::new(HttpShared::new(Ingress {
-            config: {
-                let mut config = (*stage.config).clone();
-                config.server = server.clone();
-                config::ConfigHandle::new(config)
-            },
-            store: stage.store.clone(),
-            bus: stage.bus.clone(),
-            clock: Clock::system(),
-            webhooks: webhooks::Maker { store: stage.store.clone(), sender: sender.clone(), clock: Clock::system() },
-            wechat: Client::new(&stage.config.wechat).unwrap(),
-            metrics: Arc::new(String::new),
-            shutdown: shutdown.clone(),
-            place_here: None,
-        }))
+        let mut config = (*stage.config).clone();
+        config.server = server.clone();
+        let config = config::ConfigHandle::new(config);
+        Arc::new(HttpShared::new(Ingress { config, ..ingress(&stage, &shutdown) }))
     };
     let mut addresses = Vec::new();
     let mut servers = Vec::new();
@@ -166,7 +200,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let (apart, in_force, shutdown) = (apart.clone(), stage.in_force.clone(), shutdown.clone());
-        let serving = async move { http::serve(listener, router, &apart, in_force, shutdown).await };
+        let serving = async move { http::serve(listener, router, (&apart, apart.max_connections), in_force, shutdown).await };
         servers.push(tokio::spawn(serving));
     }
     for path in ["/healthz", "/readyz", "/metrics"] {

@@ -214,7 +214,7 @@ async fn a_client_that_reads_nothing_of_its_answer_is_cut_off() {
         Router::new().route("/large", get(|| async { vec![b'x'; ANSWER] })).route("/healthz", get(|| async { "ok" }));
     let serving = tokio::spawn({
         let (in_force, stop) = (stage.in_force.clone(), stop.clone());
-        async move { serve(listener, router, &server, in_force, stop).await }
+        async move { serve(listener, router, (&server, server.max_connections), in_force, stop).await }
     });
     let mut unread = connect(2, address).await;
     unread.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -141,9 +141,7 @@ async fn the_reference_proxy_passes_what_belongs_outside_and_nothing_else() {
 
     // Notifications go to their own address; where nothing listens there, to the other one.
     let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    for (public, notify) in
-        [(format!("http://{closed}"), service.notify.unwrap()), (service.base.clone(), closed)]
-    {
+    for (public, notify) in [(format!("http://{closed}"), service.notify.unwrap()), (service.base.clone(), closed)] {
         let nginx = Nginx::before(&public, notify).await;
         for path in ["/notify/main/pay", "/notify/main/refund", "/api/wechat/pay/callback"] {
             let answer = nginx.http.post(format!("{}{path}", nginx.base)).body("<xml/>").send().await.unwrap();

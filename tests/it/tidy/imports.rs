@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &str)] = &[
         "store",
         "money ids clock secret sealed_box config telemetry event order refund reconciliation trade batcher failpoint",
     ),
+    ("intake", "ids clock failpoint"),
     ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
     ("webhooks", "ids clock secret sealed_box config telemetry event store"),
@@ -51,8 +52,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "worker",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund merchant_setup webhooks",
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus intake \
+         batcher retry failpoint new_order new_refund merchant_setup webhooks",
     ),
     (
         "scheduler",
@@ -61,7 +62,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus \
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus intake \
          batcher retry failpoint new_order new_refund webhooks ops reconciliation",
     ),
     (

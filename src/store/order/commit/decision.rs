@@ -17,6 +17,7 @@ use crate::store::approvals::types::ApprovalState;
 use crate::store::approvals::write::end;
 use crate::store::db::DbError;
 use crate::store::evidence::{announcement, evidence_row, outbox_row, source_of, write_notifications};
+use crate::store::intake::{IntakeStep, advance};
 use crate::store::order::calls::write_calls;
 use crate::store::order::read::orders_of_attempts;
 use crate::store::order::rows::StoredOrder;
@@ -48,6 +49,11 @@ pub trait OrderDecision: Send + Sync + 'static {
 
     /// The attempts whose orders it needs, in any order.
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>>;
+
+    /// The move of the cursor that is written with the changes. Orders of `conflicts` are not changed.
+    fn intake(&self, _outcome: &Self::Outcome, _conflicts: &HashSet<i64>) -> Result<Option<IntakeStep>, DbError> {
+        Ok(None)
+    }
 
     /// Decides. Without any other effect, because the write may be run again.
     fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Self::Outcome);
@@ -99,7 +105,11 @@ async fn change<D: OrderDecision>(tx: &WriteTx, decision: &D, at: Timestamp) -> 
     let (mut changes, outcome) = decision.decide(orders);
     // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
     changes.sort_by_key(|change| change.next.id);
-    Ok((outcome, commit(tx, &changes, at).await?))
+    let done = commit(tx, &changes, at).await?;
+    if let Some(step) = decision.intake(&outcome, &done.conflicts)? {
+        advance(tx, &step).await?;
+    }
+    Ok((outcome, done))
 }
 
 async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<Done, DbError> {

@@ -1,103 +1,38 @@
-//! The composition root: from a configuration to running roles, and from a signal to a clean shutdown.
-//!
-//! Every role can run in a separate process; roles share only the database and the bus.
+//! From a configuration to running roles, and from a signal to a clean shutdown.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::error::AppError;
+use super::intake;
+use super::intake::Intake;
+use super::reloader::Reloader;
+use super::roles::Roles;
 use crate::bus;
-use crate::bus::{Bus, ConnectError};
+use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigHandle, Problems, Reload, ReloadOutcome};
+use crate::config::{Config, ConfigHandle};
 use crate::console;
 use crate::http;
-use crate::http::{CannotListen, HttpShared, Ingress, Listeners};
+use crate::http::{HttpShared, Ingress, Listeners};
+use crate::intake::Appender;
 use crate::new_order::PlaceHere;
 use crate::scheduler;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
-use crate::telemetry;
-use crate::telemetry::{Metrics, MetricsError};
-use crate::wechat::certificate;
+use crate::telemetry::Metrics;
 use crate::wechat::platform::PlatformClient;
-use crate::wechat::transport::{Client, ClientError};
-use crate::worker::{RefundClientError, RefundClients};
+use crate::wechat::transport::Client;
+use crate::worker::RefundClients;
 use crate::{reference, relay, web, webhooks, worker};
 
 /// How often the clock is synchronised with the database's.
 const CLOCK_SET_EVERY: Duration = Duration::from_secs(5);
-
-/// Which parts of the service a process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Roles {
-    /// The HTTP side.
-    pub ingress: bool,
-    /// The handlers of the bus.
-    pub worker: bool,
-    /// Outbox to bus.
-    pub relay: bool,
-    /// Jobs that are due by time.
-    pub scheduler: bool,
-}
-
-impl Roles {
-    pub const ALL: Roles = Roles { ingress: true, worker: true, relay: true, scheduler: true };
-
-    /// From a list like `worker,relay`.
-    pub fn parse(text: &str) -> Result<Roles, String> {
-        let mut roles = Roles { ingress: false, worker: false, relay: false, scheduler: false };
-        for name in text.split(',').map(str::trim) {
-            match name {
-                "ingress" => roles.ingress = true,
-                "worker" => roles.worker = true,
-                "relay" => roles.relay = true,
-                "scheduler" => roles.scheduler = true,
-                other => return Err(format!("{other:?} is not a role; roles are ingress, worker, relay, scheduler")),
-            }
-        }
-        Ok(roles)
-    }
-}
-
-impl std::fmt::Display for Roles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let all =
-            [(self.ingress, "ingress"), (self.worker, "worker"), (self.relay, "relay"), (self.scheduler, "scheduler")];
-        let names: Vec<&str> = all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
-        f.write_str(&names.join(","))
-    }
-}
-
-/// Why the service does not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    #[error(transparent)]
-    Config(#[from] Problems),
-    #[error(transparent)]
-    Store(#[from] DbError),
-    #[error(transparent)]
-    Bus(#[from] ConnectError),
-    #[error(transparent)]
-    Wechat(#[from] ClientError),
-    #[error(transparent)]
-    RefundClients(#[from] RefundClientError),
-    #[error(transparent)]
-    Webhooks(#[from] webhooks::SenderError),
-    #[error(transparent)]
-    Listen(#[from] CannotListen),
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
-    #[error("{0} stopped: {1}")]
-    Role(&'static str, String),
-    #[error("work in progress did not end within {0:?}; it is redelivered after the next start")]
-    Slow(Duration),
-}
 
 /// The service, open and ready to run.
 pub struct App {
@@ -182,9 +117,14 @@ impl App {
         let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
         let workers = roles.worker.then(|| self.worker_context());
         let placer = workers.clone().map(|ctx| worker::OrderPlacer::new(ctx, settings.store.lease));
-        self.start_http(&mut running, listeners, placer, &stop);
+        let intake = if roles.worker { Intake::open(&settings, &self.store, roles.ingress).await? } else { None };
+        let log = intake.as_ref().and_then(Intake::appender);
+        self.start_http(&mut running, listeners, (placer, log), &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
         if let Some(ctx) = workers {
+            if let Some(intake) = intake {
+                running.spawn(intake.settle(ctx.clone(), self.bus.clone(), stop.clone()));
+            }
             let (lease, tools) = (settings.store.lease, (self.bus.clone(), self.webhooks.clone()));
             keep(&mut running, worker::run_replays(ctx.clone(), tools, lease, holder.clone(), stop.clone()));
             let (bus, stop) = (self.bus.clone(), stop.clone());
@@ -224,13 +164,13 @@ impl App {
         &self,
         running: &mut JoinSet<Result<(), AppError>>,
         listeners: Listeners,
-        placer: Option<worker::OrderPlacer>,
+        (placer, log): (Option<worker::OrderPlacer>, Option<Appender>),
         stop: &CancellationToken,
     ) {
         if let Some(placer) = placer.clone() {
             keep(running, placer.until_done(stop.clone()));
         }
-        let metrics = self.metrics.clone();
+        let (metrics, shown) = (self.metrics.clone(), log.clone());
         let ingress = Ingress {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -238,9 +178,13 @@ impl App {
             clock: self.clock.clone(),
             wechat: self.wechat.clone(),
             webhooks: self.webhooks.clone(),
-            metrics: Arc::new(move || metrics.render()),
+            metrics: Arc::new(move || {
+                intake::show(shown.as_ref());
+                metrics.render()
+            }),
             shutdown: stop.clone(),
             place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
+            intake: log.clone(),
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());
@@ -259,13 +203,23 @@ impl App {
         let server = http::within_files(&settings.server, settings.store.max_connections);
         let of_all = server.max_connections;
         let (server, of_notifications) = http::shared_with_notifications(server);
-        let notify =
-            notify.map(|(listener, router)| (listener, router, of_notifications.unwrap_or_else(|| server.clone())));
-        let others = [admin, console, api].into_iter().flatten();
-        let others = others.map(|(listener, router)| (listener, router, server.clone()));
-        for (listener, router, server) in others.chain(notify) {
-            let (in_force, stop) = (self.config.clone(), stop.clone());
+        for (listener, router) in [admin, console].into_iter().flatten() {
+            let (server, in_force, stop) = (server.clone(), self.config.clone(), stop.clone());
             keep(running, async move { http::serve(listener, router, (&server, of_all), in_force, stop).await });
+        }
+        let own = of_notifications.unwrap_or_else(|| server.clone());
+        let takes_notifications: Vec<_> = api.into_iter().zip([server]).chain(notify.into_iter().zip([own])).collect();
+        if !takes_notifications.is_empty() {
+            let (in_force, stop) = (self.config.clone(), stop.clone());
+            keep(running, async move {
+                let each = takes_notifications.into_iter().map(|((listener, router), server)| {
+                    let (in_force, stop) = (in_force.clone(), stop.clone());
+                    async move { http::serve(listener, router, (&server, of_all), in_force, stop).await }
+                });
+                join_all(each).await;
+                // What they accepted is settled before the process ends.
+                log.iter().for_each(Appender::close);
+            });
         }
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         keep(running, async move { metrics.upkeep(&stop).await });
@@ -275,56 +229,6 @@ impl App {
 /// Runs a part that ends without an error when it is stopped.
 fn keep(running: &mut JoinSet<Result<(), AppError>>, part: impl Future<Output = ()> + Send + 'static) {
     running.spawn(part.map(Ok));
-}
-
-/// Puts another configuration in force: all of it or nothing.
-pub struct Reloader {
-    config: ConfigHandle,
-    refund_clients: RefundClients,
-    wechat: Client,
-    clock: Clock,
-}
-
-impl Reloader {
-    /// Reads file, secrets and certificates anew. Whatever is wrong with them, the configuration in force stays; how
-    /// it ended is in the log, in a metric and in `/readyz`.
-    pub fn reload(&self, file: Option<&Path>, env: impl Iterator<Item = (String, String)>) {
-        let mut outcome = ReloadOutcome { at: self.clock.now(), refused: None, needs_restart: Vec::new() };
-        let result = match self.read(file, env) {
-            Ok((Reload { config, changed, needs_restart }, refund_clients)) => {
-                for warning in &config.warnings {
-                    tracing::warn!(%warning, "the configuration");
-                }
-                tracing::info!(
-                    ?changed,
-                    ?needs_restart,
-                    config_hash = config.hash(),
-                    "The configuration was read anew"
-                );
-                self.refund_clients.replace(&refund_clients);
-                self.config.replace(config);
-                outcome.needs_restart = needs_restart;
-                "applied"
-            }
-            Err(error) => {
-                tracing::error!(%error, "The configuration was refused: what was in force stays");
-                outcome.refused = Some(error.to_string());
-                "refused"
-            }
-        };
-        metrics::counter!(telemetry::CONFIG_RELOADS_TOTAL, "result" => result).increment(1);
-        self.config.note_reload(outcome);
-    }
-
-    fn read(
-        &self,
-        file: Option<&Path>,
-        env: impl Iterator<Item = (String, String)>,
-    ) -> Result<(Reload, RefundClients), AppError> {
-        let reload = self.config.snapshot().reload(file, env, certificate::check)?;
-        let refund_clients = RefundClients::open(&reload.config, &self.wechat)?;
-        Ok((reload, refund_clients))
-    }
 }
 
 /// Sets the clock to the database's, which all processes share: each reads times that others wrote.

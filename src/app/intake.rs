@@ -1,0 +1,105 @@
+//! The intake log of this process, and the logs that dead processes left.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use metrics::gauge;
+use tokio_util::sync::CancellationToken;
+
+use super::error::AppError;
+use crate::bus::Bus;
+use crate::config::{Config, IntakeKind};
+use crate::intake::{Appender, DatabaseId, LogSettings, Reader, log_name, open, prepare};
+use crate::secret::random_text;
+use crate::store::Store;
+use crate::telemetry::{INTAKE_OLDEST_SECONDS, INTAKE_UNSETTLED_BYTES};
+use crate::worker;
+
+/// How often another name is tried: a process that searches for logs of dead ones may take one that is just being made.
+const TRIES: u32 = 5;
+/// The HTTP side may take the whole time of a shutdown; what it accepted last is settled after that.
+const AFTER_HTTP: Duration = Duration::from_millis(500);
+
+/// What a process with workers does about intake logs.
+pub(super) struct Intake {
+    /// None where none are written and none lie there.
+    logs: Option<worker::Logs>,
+    own: Option<(Appender, Reader)>,
+    /// How long after the stop what was accepted is still settled.
+    grace: Duration,
+}
+
+impl Intake {
+    /// Opens a log where the configuration wants one and this process accepts notifications. None where the database or
+    /// the queue is a server.
+    pub async fn open(config: &Config, store: &Store, accepts: bool) -> Result<Option<Intake>, AppError> {
+        let is_embedded = config.bus.url.expose().trim().starts_with("embedded:");
+        let file = config.store.sqlite_file();
+        // Where a log lies unless the configuration says otherwise.
+        let beside: Vec<PathBuf> = file.iter().map(|file| config.server.intake.beside(file)).collect();
+        let Some(file) = file.filter(|_| is_embedded) else {
+            worker::warn_elsewhere(store, None, &beside).await;
+            return Ok(None);
+        };
+        let folder = config.server.intake.folder(&file);
+        worker::warn_elsewhere(store, Some(&folder), &beside).await;
+        let is_on = config.server.intake.kind == IntakeKind::Log;
+        let grace = config.server.shutdown_timeout + AFTER_HTTP;
+        if !is_on && !folder.is_dir() {
+            return Ok(Some(Intake { logs: None, own: None, grace }));
+        }
+        let id = store.intake_database(&random_text(DatabaseId::LENGTH)).await?;
+        let failed = |e| AppError::Intake(folder.clone(), e);
+        let database = DatabaseId::parse(&id)
+            .ok_or_else(|| failed(io::Error::other("the database's id for intake logs is none")))?;
+        let own = if is_on && accepts { Some(own_log(&folder, database).map_err(failed)?) } else { None };
+        Ok(Some(Intake { logs: Some(worker::Logs { folder, database }), own, grace }))
+    }
+
+    /// Where notifications are appended.
+    pub fn appender(&self) -> Option<Appender> {
+        self.own.as_ref().map(|(appender, _)| appender.clone())
+    }
+
+    /// Settles what this process accepts, and takes over what others left.
+    pub async fn settle(self, ctx: worker::Context, bus: Bus, stop: CancellationToken) -> Result<(), AppError> {
+        let Intake { logs, own, grace } = self;
+        let take_over = {
+            let (ctx, bus, stop) = (ctx.clone(), bus.clone(), stop.clone());
+            async move {
+                match logs {
+                    Some(logs) => worker::take_over(ctx, bus, logs, stop).await,
+                    None => stop.cancelled().await,
+                }
+                Ok(())
+            }
+        };
+        let settle = async move {
+            // The HTTP side's appenders close the log.
+            let Some((_, reader)) = own else { return Ok(()) };
+            worker::run_intake(ctx, bus, reader, (stop, grace)).await.map_err(|e| AppError::Role("intake", e))
+        };
+        tokio::try_join!(settle, take_over).map(drop)
+    }
+}
+
+/// Renews the gauges of a log; zero where there is none.
+pub(super) fn show(log: Option<&Appender>) {
+    let state = log.map(Appender::state);
+    let bytes = state.map_or(0, |state| state.unsettled_bytes);
+    let age = state.and_then(|state| state.oldest).unwrap_or_default();
+    gauge!(INTAKE_UNSETTLED_BYTES).set(bytes as f64);
+    gauge!(INTAKE_OLDEST_SECONDS).set(age.as_secs_f64());
+}
+
+fn own_log(folder: &Path, database: DatabaseId) -> io::Result<(Appender, Reader)> {
+    prepare(folder)?;
+    let mut tries = 1;
+    loop {
+        match open(folder, &log_name(&random_text(20)), database, LogSettings::DEFAULT) {
+            Err(_) if tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Where notifications are made durable: `server.intake` and `server.intake_dir`.
+
+use std::path::{Path, PathBuf};
+
+/// Where notifications are made durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intake {
+    pub kind: IntakeKind,
+    /// The folder of the logs, where it is not beside the database.
+    pub dir: Option<PathBuf>,
+}
+
+/// Into what a notification is written before WeChat hears SUCCESS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntakeKind {
+    /// The queue.
+    Direct,
+    /// A log of the process, with SQLite and the embedded queue.
+    Log,
+}
+
+impl Intake {
+    /// The folder of the logs of the processes that share this database file.
+    pub fn folder(&self, database: &Path) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| self.beside(database))
+    }
+
+    /// Where that folder is unless another one is named.
+    pub fn beside(&self, database: &Path) -> PathBuf {
+        let mut name = database.to_path_buf().into_os_string();
+        name.push(".intake");
+        PathBuf::from(name)
+    }
+}

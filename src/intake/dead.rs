@@ -1,0 +1,220 @@
+//! The logs that processes left: read file by file, from the cursor to the end.
+//!
+//! What must stay true: only the holder of a log's lock reads it, and the lock ends with its process, so that no log of
+//! a living process is read by another; nothing is changed in the files before they are removed; what is not surely a
+//! log of this database is left as it is.
+
+use std::fs::{DirEntry, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::folder;
+use super::folder::{Header, Segment};
+use super::frame::{Found, scan};
+use super::name::{DatabaseId, is_log_name};
+use super::reader::Durable;
+use super::record::Record;
+
+/// A log whose process is gone.
+#[derive(Debug)]
+pub struct DeadLog {
+    pub name: String,
+    folder: PathBuf,
+    segments: Vec<Segment>,
+    _lock: File,
+}
+
+/// A folder with the name of a log that is not taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftAlone {
+    pub name: String,
+    pub why: String,
+}
+
+/// What lies in a folder of logs, beside those of living processes.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// They are this process's from now on.
+    pub dead: Vec<DeadLog>,
+    pub left: Vec<LeftAlone>,
+}
+
+/// Bytes of a log that are no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Where they begin.
+    pub position: u64,
+    pub bytes: Vec<u8>,
+    /// Whether nothing follows: a process that dies while it writes leaves that, and it was not acknowledged.
+    pub is_end: bool,
+}
+
+/// A stretch of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Record(Durable),
+    Damage(Damage),
+    /// A whole record of a form that a later version may write; its position.
+    Unknown(u64),
+}
+
+/// What a file of a log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The position it begins with.
+    pub begins: u64,
+    /// The position behind its last byte, as far as it counts.
+    pub ends: u64,
+    /// What lies behind the cursor.
+    pub pieces: Vec<Piece>,
+}
+
+/// The logs in a folder that no living process has.
+pub fn dead_logs(parent: &Path, database: DatabaseId) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let entries = match std::fs::read_dir(parent) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(listing),
+        entries => entries?,
+    };
+    for entry in entries {
+        // One that cannot be read is no reason to leave the others.
+        let name = match &entry {
+            Ok(entry) => entry.file_name().to_string_lossy().into_owned(),
+            Err(_) => String::new(),
+        };
+        match entry.and_then(|entry| examined(&entry, database)) {
+            Ok(Examined::Dead(dead)) => listing.dead.push(dead),
+            Ok(Examined::Not(why)) => listing.left.push(LeftAlone { name, why: why.to_owned() }),
+            Ok(Examined::Nothing) => {}
+            // It is removed at this moment.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => listing.left.push(LeftAlone { name, why: e.to_string() }),
+        }
+    }
+    listing.dead.sort_by(|a, b| a.name.cmp(&b.name));
+    listing.left.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(listing)
+}
+
+enum Examined {
+    Dead(DeadLog),
+    /// Not to be taken over, and why.
+    Not(&'static str),
+    /// No log, or a living one.
+    Nothing,
+}
+
+fn examined(entry: &DirEntry, database: DatabaseId) -> io::Result<Examined> {
+    let (name, folder) = (entry.file_name(), entry.path());
+    let Some(name) = name.to_str().filter(|name| is_log_name(name)) else { return Ok(Examined::Nothing) };
+    if !entry.file_type()?.is_dir() {
+        return Ok(Examined::Nothing);
+    }
+    let segments = folder::segments(&folder)?;
+    if segments.is_empty() {
+        return rest(&folder);
+    }
+    // Before its lock is touched: it may be another service's.
+    if let Some(why) = objection(&segments, database)? {
+        return Ok(Examined::Not(why));
+    }
+    let lock = match folder::lock(&folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Examined::Not("it has no lock file")),
+        lock => lock?,
+    };
+    let Some(lock) = lock else { return Ok(Examined::Nothing) };
+    // Its process may have written until now.
+    let segments = folder::segments(&folder)?;
+    Ok(match objection(&segments, database)? {
+        Some(why) => Examined::Not(why),
+        None => Examined::Dead(DeadLog { name: name.to_owned(), folder, segments, _lock: lock }),
+    })
+}
+
+/// What a process left that died before its first file, or after its last.
+fn rest(folder: &Path) -> io::Result<Examined> {
+    let lock = match folder::lock(folder) {
+        // Its process may be about to make one, and removes nothing of it then.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let is_gone = std::fs::remove_dir(folder).is_ok() || folder::lock(folder).is_ok();
+            return Ok(if is_gone { Examined::Nothing } else { Examined::Not("it holds no file of a log") });
+        }
+        Ok(None) => return Ok(Examined::Nothing),
+        lock => lock?,
+    };
+    let removed = folder::remove_rest(folder);
+    drop(lock);
+    Ok(if removed.is_ok() { Examined::Nothing } else { Examined::Not("it holds no file of a log") })
+}
+
+/// Why a log is not this database's to read. A file that cannot be read holds up no other one: its own reading says so.
+fn objection(segments: &[Segment], database: DatabaseId) -> io::Result<Option<&'static str>> {
+    let (mut is_ours, mut unreadable) = (false, None);
+    for segment in segments {
+        match folder::header_of(segment) {
+            Ok(Header::Of(of)) if of == database => is_ours = true,
+            Ok(Header::Of(_)) => return Ok(Some("it is of another database")),
+            Ok(Header::Unknown) => return Ok(Some("it is of a form that this version does not know")),
+            Ok(Header::Short | Header::Damaged) => {}
+            Err(e) => unreadable = Some(e),
+        }
+    }
+    match unreadable {
+        _ if is_ours => Ok(None),
+        Some(e) => Err(e),
+        None => Ok(Some("no file of it has a valid header")),
+    }
+}
+
+impl DeadLog {
+    /// How many files it has.
+    pub fn files(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether everything in the file lies before this position, as its successor's name says.
+    pub fn is_behind(&self, file: usize, position: u64) -> bool {
+        self.segments.get(file + 1).is_some_and(|next| next.start <= position)
+    }
+
+    /// What a file holds behind this position. Blocks.
+    pub fn read(&self, file: usize, after: u64) -> io::Result<Part> {
+        let segment = self.segments.get(file).ok_or(io::ErrorKind::NotFound)?;
+        let following = self.segments.get(file + 1).map(|next| next.start);
+        // A file that was given up ends where the next one begins.
+        let end = following.unwrap_or(u64::MAX);
+        let bytes = folder::content(segment)?;
+        let position = |at: usize| segment.start + at as u64;
+        let counts = |from: usize, to: usize| position(from) < end && position(to) > after;
+        let mut pieces = Vec::new();
+        for found in scan(&bytes) {
+            match found {
+                Found::Record { at, bytes: range } if counts(at, range.end) => {
+                    let (from, to) = (position(at), position(range.end));
+                    let record = bytes.get(range).and_then(Record::from_bytes);
+                    pieces.push(
+                        record.map_or(Piece::Unknown(from), |record| Piece::Record(Durable { record, from, to })),
+                    );
+                }
+                Found::Damaged(range) if counts(range.start, range.end) => {
+                    let is_end = following.is_none() && range.end == bytes.len();
+                    let position = position(range.start);
+                    let bytes = bytes.get(range).unwrap_or_default().to_vec();
+                    pieces.push(Piece::Damage(Damage { position, bytes, is_end }));
+                }
+                Found::Record { .. } | Found::Damaged(_) => {}
+            }
+        }
+        Ok(Part { begins: segment.start, ends: position(bytes.len()).min(end), pieces })
+    }
+
+    /// Keeps bytes beside the logs; the file they are in. Blocks.
+    pub fn keep(&self, position: u64, bytes: &[u8]) -> io::Result<PathBuf> {
+        folder::keep_aside(self.folder.parent().unwrap_or(&self.folder), &self.name, position, bytes)
+    }
+
+    /// Removes the files. Only where everything is settled. Blocks.
+    pub fn remove(&self) -> io::Result<()> {
+        folder::remove(&self.folder)
+    }
+}

@@ -1,0 +1,194 @@
+//! Appending: one thread writes everything that waits with one write and one fsync, then answers.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::folder;
+use super::folder::Segment;
+use super::name::{DatabaseId, is_log_name};
+use super::reader::{Durable, Reader};
+use super::record::Record;
+use super::shared::{AppendError, Entry, LogState, Shared};
+
+/// How a log works.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSettings {
+    /// Bytes of records that are not settled; what comes on top is refused.
+    pub max_bytes: u64,
+    /// From this size on another file is begun.
+    pub file_bytes: u64,
+}
+
+impl LogSettings {
+    /// What the service runs with.
+    pub const DEFAULT: LogSettings = LogSettings { max_bytes: 128 * 1024 * 1024, file_bytes: 16 * 1024 * 1024 };
+}
+
+/// Where records are appended. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Appender(Arc<Handle>);
+
+/// Closes the log with the last appender.
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Begins a log of this name in a folder of its own, and its thread.
+pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettings) -> io::Result<(Appender, Reader)> {
+    if !is_log_name(name) {
+        return Err(io::Error::other("this is no name of a log"));
+    }
+    let folder = parent.join(name);
+    folder::prepare(&folder)?;
+    let lock = folder::make_lock(&folder)?.ok_or_else(|| io::Error::other("the log is another process's"))?;
+    let begun = folder::begin(&folder, database, 0);
+    if begun.is_err() {
+        // What is empty is not left behind by a process that cannot start.
+        let _ = folder::remove_rest(&folder);
+    }
+    let (file, segment) = begun?;
+    let (hand_on, durable) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared::new(settings.max_bytes, lock));
+    let thread = Thread {
+        shared: Arc::clone(&shared),
+        folder: folder.clone(),
+        database,
+        file: Some(file),
+        segments: VecDeque::from([segment]),
+        position: 0,
+        file_bytes: settings.file_bytes,
+        hand_on,
+    };
+    std::thread::Builder::new().name("intake-log".into()).spawn(move || thread.run())?;
+    let reader = Reader::new(name.to_owned(), folder, Arc::clone(&shared), durable);
+    Ok((Appender(Arc::new(Handle(shared))), reader))
+}
+
+impl Appender {
+    /// Appends a record; returns once it is on the disk. A caller that goes away cancels nothing.
+    pub async fn append(&self, record: Record) -> Result<(), AppendError> {
+        let frame = record.to_frame().ok_or(AppendError::TooLarge)?;
+        let shared = &self.0.0;
+        let size = frame.len() as u64;
+        if !shared.reserve(size) {
+            return Err(AppendError::Full);
+        }
+        let (done, outcome) = oneshot::channel();
+        if !shared.push(Entry { record, frame, done }) {
+            shared.free(size);
+            return Err(AppendError::Closed);
+        }
+        outcome.await.unwrap_or(Err(AppendError::Failed))
+    }
+
+    /// What waits to be settled.
+    pub fn state(&self) -> LogState {
+        self.0.0.state()
+    }
+
+    /// Takes nothing more. What was taken is written, and handed to the reader.
+    pub fn close(&self) {
+        self.0.0.close();
+    }
+}
+
+/// Its fields are dropped in their order: when the reader learns of the end, the thread has the lock no more.
+struct Thread {
+    shared: Arc<Shared>,
+    folder: PathBuf,
+    database: DatabaseId,
+    /// None after an error: the next write begins another one.
+    file: Option<File>,
+    /// The files that are kept; the last is written to.
+    segments: VecDeque<Segment>,
+    /// Where the next record goes.
+    position: u64,
+    file_bytes: u64,
+    hand_on: mpsc::UnboundedSender<Durable>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // Also where it panicked: no caller waits for an answer that does not come.
+        self.shared.break_off();
+    }
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let mut entries = self.shared.next();
+            if entries.is_empty() {
+                return;
+            }
+            match self.write(&entries) {
+                Ok(()) => {
+                    let size: usize = entries.iter().map(|entry| entry.frame.len()).sum();
+                    self.shared.written_up_to(self.position + size as u64);
+                    for Entry { record, frame, done } in entries.drain(..) {
+                        let from = self.position;
+                        self.position += frame.len() as u64;
+                        // Without a reader it stays in the files, for the process that takes them over.
+                        let _ = self.hand_on.send(Durable { record, from, to: self.position });
+                        let _ = done.send(Ok(()));
+                    }
+                }
+                Err(e) => {
+                    tracing::error!(error = %e, records = entries.len(), "Notifications could not be stored");
+                    for Entry { frame, done, .. } in entries.drain(..) {
+                        self.shared.free(frame.len() as u64);
+                        let _ = done.send(Err(AppendError::Failed));
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let begun = self.segments.back().map_or(0, |segment| segment.start);
+        if self.file.is_none() || self.position - begun >= self.file_bytes {
+            self.file = None;
+            let (file, segment) = folder::begin(&self.folder, self.database, self.position)?;
+            self.file = Some(file);
+            self.segments.push_back(segment);
+            self.remove_settled();
+        }
+        let Some(file) = &mut self.file else { return Err(io::Error::other("no file")) };
+        let bytes = entries.iter().map(|entry| entry.frame.as_slice()).collect::<Vec<&[u8]>>().concat();
+        let written = file.write_all(&bytes).and_then(|()| {
+            crate::failpoint::point("intake.written");
+            file.sync_data()
+        });
+        match written {
+            Ok(()) => crate::failpoint::point("intake.synced"),
+            // What the file holds now is unknown: it is written to no more. Records that are in it all the same lie
+            // behind the position at which the next file begins, and are passed over.
+            Err(_) => self.file = None,
+        }
+        written
+    }
+
+    /// Removes files that lie behind the cursor.
+    fn remove_settled(&mut self) {
+        let settled = self.shared.settled();
+        while self.segments.get(1).is_some_and(|next| next.start <= settled)
+            && let Some(first) = self.segments.front()
+        {
+            if let Err(e) = std::fs::remove_file(&first.path) {
+                tracing::warn!(error = %e, "a settled file of the intake log stays");
+            }
+            self.segments.pop_front();
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What the appenders, the thread and the reader of a log share.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::record::Record;
+
+/// Why a record was not taken. It may be appended again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// As much as may wait is not settled yet.
+    #[error("the intake log is full")]
+    Full,
+    /// The record is larger than any message may be.
+    #[error("the record is too large")]
+    TooLarge,
+    /// The disk did not take it.
+    #[error("the intake log could not be written")]
+    Failed,
+    /// The process ends.
+    #[error("the intake log is closed")]
+    Closed,
+}
+
+/// What waits in a log to be settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogState {
+    pub unsettled_bytes: u64,
+    /// As much may wait.
+    pub max_bytes: u64,
+    /// Since when the oldest record waits.
+    pub oldest: Option<Duration>,
+}
+
+/// What appenders, the thread and the reader share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    waiting: Mutex<Waiting>,
+    woken: Condvar,
+    /// Bytes that were taken and are not settled.
+    unsettled: AtomicU64,
+    /// The position up to which everything is settled.
+    settled: AtomicU64,
+    /// When what was written together became durable, with the position behind it.
+    written: Mutex<VecDeque<(u64, Instant)>>,
+    max_bytes: u64,
+    /// Held while anything can be appended: no other process may read or remove the files then.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    is_closed: bool,
+    /// The thread died.
+    is_broken: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub record: Record,
+    pub frame: Vec<u8>,
+    pub done: oneshot::Sender<Result<(), AppendError>>,
+}
+
+impl Shared {
+    pub fn new(max_bytes: u64, lock: File) -> Shared {
+        Shared {
+            waiting: Mutex::default(),
+            woken: Condvar::new(),
+            unsettled: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            written: Mutex::default(),
+            max_bytes,
+            _lock: lock,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.woken.notify_one();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Nothing is written any more: what waits is refused.
+    pub fn break_off(&self) {
+        let mut waiting = self.lock();
+        waiting.is_broken = true;
+        waiting.entries.clear();
+    }
+
+    /// Takes room for a record; false where there is none.
+    pub fn reserve(&self, size: u64) -> bool {
+        let fits = |unsettled: u64| Some(unsettled + size).filter(|sum| *sum <= self.max_bytes);
+        self.unsettled.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+
+    /// Has a record written; false where the log is closed.
+    pub fn push(&self, entry: Entry) -> bool {
+        let mut waiting = self.lock();
+        if waiting.is_closed || waiting.is_broken {
+            return false;
+        }
+        waiting.entries.push(entry);
+        drop(waiting);
+        self.woken.notify_one();
+        true
+    }
+
+    /// Waits for records; none once the log is closed and all were taken.
+    pub fn next(&self) -> Vec<Entry> {
+        let mut waiting = self.lock();
+        while waiting.entries.is_empty() && !waiting.is_closed {
+            waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::take(&mut waiting.entries)
+    }
+
+    /// The position up to which everything is settled.
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    pub fn free(&self, size: u64) {
+        self.unsettled.fetch_sub(size, Ordering::AcqRel);
+    }
+
+    /// Everything up to this position is on the disk.
+    pub fn written_up_to(&self, position: u64) {
+        self.times().push_back((position, Instant::now()));
+    }
+
+    /// Everything up to this position is settled.
+    pub fn settle_up_to(&self, position: u64) {
+        let before = self.settled.fetch_max(position, Ordering::AcqRel);
+        self.free(position.saturating_sub(before));
+        let mut times = self.times();
+        while times.front().is_some_and(|(to, _)| *to <= position) {
+            times.pop_front();
+        }
+    }
+
+    pub fn state(&self) -> LogState {
+        LogState {
+            unsettled_bytes: self.unsettled.load(Ordering::Acquire),
+            max_bytes: self.max_bytes,
+            oldest: self.times().front().map(|(_, at)| at.elapsed()),
+        }
+    }
+
+    fn times(&self) -> MutexGuard<'_, VecDeque<(u64, Instant)>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

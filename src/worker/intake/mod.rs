@@ -1,0 +1,7 @@
+//! The intake log's other side: settling what this process accepts, and taking over what dead processes left.
+
+mod settle;
+mod take_over;
+
+pub use settle::run;
+pub use take_over::{Logs, take_over, warn_elsewhere};

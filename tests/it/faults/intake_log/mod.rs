@@ -1,0 +1,9 @@
+//! The intake log in running processes: settled once whichever dies, taken over whatever is left, and watched.
+
+mod left;
+mod settled;
+mod support;
+mod watched;
+
+#[cfg(debug_assertions)]
+pub use settled::POINTS;

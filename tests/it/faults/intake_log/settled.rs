@@ -1,0 +1,120 @@
+//! Notifications that are accepted into the intake log: settled once, whichever process dies in between.
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::support::*;
+use crate::faults::audit::{self, Orders};
+use crate::faults::until;
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
+use crate::harness::service::{KEY, Process};
+use crate::harness::size;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notifications_are_settled_from_the_log_and_a_stopped_process_leaves_none() {
+    let rig = with_log().await;
+    let service = rig.run_all().await;
+    let orders = orders(40);
+    place_and_pay(&rig, &service.base, &orders).await;
+    let db = rig.open_db().await;
+    until_paid(&rig, &db).await;
+    rig.until_drained().await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
+    assert_eq!(rig.number(&db, QUEUED).await, 0, "the queue has no part in it");
+    assert_eq!((rig.number(&db, CURSORS).await, logs(&rig).await), (1, 1));
+    assert!(rig.number(&db, "SELECT position FROM intake_logs").await > 0, "the cursor moved");
+    assert!(service.terminate().await.success());
+    assert_eq!((rig.number(&db, CURSORS).await, logs(&rig).await), (0, 0));
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_order_leaves_the_log_for_the_queue_and_holds_nothing_up() {
+    let rig = with_log().await;
+    let service = rig.run_all().await;
+    rig.place(&service.base, "L000001", 100).await;
+    let early = signed(&[("out_trade_no", "A700001")], KEY);
+    assert_eq!(notify(&rig, &service, "main", early).await.0, 200);
+    rig.pay("L000001").await;
+    rig.until_state(&service.base, "L000001", "paid").await;
+    let db = rig.open_db().await;
+    until("a message of the queue", || async { (rig.number(&db, QUEUED).await == 1).then_some(()) }).await;
+    rig.place(&service.base, "A700001", 100).await;
+    rig.leave_books_open(SIGNED_BY_THE_TEST);
+    rig.until_state(&service.base, "A700001", "paid").await;
+    rig.until_drained().await;
+    rig.finish().await;
+}
+
+/// A process that is killed at `site`, and those after it: the next is armed with `then`.
+#[cfg(debug_assertions)]
+async fn killed_at(site: &str, then: Option<&str>) {
+    let rig = with_log().await;
+    let mut service = rig.run_all_with(&[("WXPAY_CRASH_AT", site)]).await;
+    let base = service.base.clone();
+    rig.place(&base, "L000001", 100).await;
+    rig.pay("L000001").await;
+    service.until_dead().await;
+    if let Some(site) = then {
+        let mut next = rig.run_all_with(&[("WXPAY_CRASH_AT", site)]).await;
+        next.until_dead().await;
+    }
+    let service = rig.run_all().await;
+    rig.until_state(&service.base, "L000001", "paid").await;
+    rig.until_drained().await;
+    let orders = Orders::from([("L000001".to_owned(), 100)]);
+    audit::all_paid_once(&rig, &service.base, &orders).await;
+    let db = rig.open_db().await;
+    until("the dead process's log gone", || async { (logs(&rig).await == 1).then_some(()) }).await;
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 1);
+    rig.finish().await;
+}
+
+/// The crash points of the log that [`a_process_may_die_at_every_point_of_the_log`] passes.
+#[cfg(debug_assertions)]
+pub const POINTS: [&str; 5] =
+    ["intake.written", "intake.synced", "intake.settled", "intake.taken_over", "intake.moved"];
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_may_die_at_every_point_of_the_log() {
+    let [written, synced, settled, taken_over, moved] = POINTS;
+    let cases = [
+        (written, None),
+        (synced, None),
+        ("worker.verified", None),
+        (settled, None),
+        (synced, Some(taken_over)),
+        (synced, Some(moved)),
+    ];
+    for (site, then) in cases {
+        killed_at(site, then).await;
+    }
+}
+
+/// Two processes on one file; one is killed under load, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_process_loses_and_doubles_nothing_that_its_log_had() {
+    let rig = with_log().await;
+    let beside: Process = rig.run_beside("worker,relay,scheduler", &[]).await;
+    let mut service = rig.run_all().await;
+    let orders = orders(size(60, 600));
+    for (order_no, amount_fen) in &orders {
+        rig.place(&service.base, order_no, *amount_fen).await;
+    }
+    let numbers: Vec<&String> = orders.keys().collect();
+    for part in numbers.chunks(20) {
+        let paying = stream::iter(part).map(|order_no| rig.pay(order_no));
+        paying.buffer_unordered(8).collect::<Vec<Value>>().await;
+        service.kill();
+        service = rig.run_all().await;
+    }
+    // What was never acknowledged is repeated by WeChat.
+    rig.faults(json!([])).await;
+    let db = rig.open_db().await;
+    until_paid(&rig, &db).await;
+    rig.until_drained().await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
+    drop(beside);
+    rig.finish().await;
+}

@@ -1,0 +1,77 @@
+//! What operators see of a log: its gauges, and how a process ends that cannot settle it.
+
+use super::support::*;
+use crate::faults::until;
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
+use crate::harness::locker::Locker;
+use crate::harness::service::{KEY, Process, Processes};
+
+const BYTES: &str = "wxpay_intake_unsettled_bytes";
+const AGE: &str = "wxpay_intake_oldest_seconds";
+
+async fn gauge(rig: &Processes, service: &Process, name: &str) -> f64 {
+    rig.metric(service, name).await.unwrap()
+}
+
+/// Accepts a payment while the database takes no writes.
+async fn accepted_meanwhile(rig: &Processes, service: &Process) -> Locker {
+    rig.leave_books_open(SIGNED_BY_THE_TEST);
+    rig.place(&service.base, "L000001", 100).await;
+    assert_eq!(gauge(rig, service, BYTES).await, 0.0);
+    let locker = Locker::start(&database(rig)).await;
+    let (status, answer) = notify(rig, service, "main", signed(&[("out_trade_no", "L000001")], KEY)).await;
+    assert!(status == 200 && answer.contains("SUCCESS"), "{status} {answer}");
+    locker
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_while_the_database_takes_no_writes_is_counted_and_settled_after() {
+    let rig = with_log().await;
+    let service = rig.run_all().await;
+    let locker = accepted_meanwhile(&rig, &service).await;
+    assert!(gauge(&rig, &service, BYTES).await > 0.0);
+    assert!(gauge(&rig, &service, AGE).await > 0.0);
+    drop(locker);
+    rig.until_state(&service.base, "L000001", "paid").await;
+    until("nothing waits", || async {
+        let left = (gauge(&rig, &service, BYTES).await, gauge(&rig, &service, AGE).await);
+        (left == (0.0, 0.0)).then_some(())
+    })
+    .await;
+    rig.until_drained().await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_ends_unsettled_names_the_folder_and_the_next_one_settles() {
+    let rig = a_service().await.config("[server]\nshutdown_timeout_ms = 1000").processes().await;
+    let service = rig.run_all().await;
+    let locker = accepted_meanwhile(&rig, &service).await;
+    assert!(!service.terminate().await.success());
+    said(&rig, "are not settled: keep the folder").await;
+    drop(locker);
+    let service = rig.run_all().await;
+    rig.until_state(&service.base, "L000001", "paid").await;
+    rig.until_drained().await;
+    let db = rig.open_db().await;
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 1);
+    rig.finish().await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_thread_dies_acknowledges_nothing_and_ends_the_process() {
+    let rig = with_log().await;
+    rig.leave_books_open(SIGNED_BY_THE_TEST);
+    let mut service = rig.run_all_with(&[("WXPAY_PANIC_AT", "intake.written")]).await;
+    rig.place(&service.base, "L000001", 100).await;
+    let (status, answer) = notify(&rig, &service, "main", signed(&[("out_trade_no", "L000001")], KEY)).await;
+    assert!(status == 503 && answer.contains("FAIL"), "{status} {answer}");
+    service.until_dead().await;
+    said(&rig, "has died").await;
+    // Its bytes were written all the same: it is settled, or WeChat repeats it.
+    let service = rig.run_all().await;
+    rig.until_state(&service.base, "L000001", "paid").await;
+    rig.until_drained().await;
+    rig.finish().await;
+}

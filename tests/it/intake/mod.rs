@@ -1,0 +1,8 @@
+//! The intake log: its form at every byte, appending and its limits, logs that dead processes left, and settling.
+
+mod frames;
+mod left;
+mod log;
+pub mod support;
+
+use support::*;

@@ -52,8 +52,8 @@ on_both! {
         let rows = "INSERT INTO ledger (merchant, order_version, out_trade_no, entry, transaction_id, amount_fen,
                                         currency, occurred_at_ms, recorded_at_ms, to_class, payment_version)
                     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 45000)
-                    SELECT 'main', 0, 'N' || i, 'payment', 'T' || i, 1, CASE WHEN i % 9 = 0 THEN 'USD' ELSE 'CNY' END, 1,
-                           i, CASE WHEN i % 2 = 0 THEN 'unmatched' ELSE 'held' END, 1 FROM n";
+                    SELECT 'main', 0, 'N' || i, 'payment', 'T' || i, 1, CASE WHEN i % 9 = 0 THEN 'USD' ELSE 'CNY' END,
+                           1, i, CASE WHEN i % 2 = 0 THEN 'unmatched' ELSE 'held' END, 1 FROM n";
         stage.execute(rows).await.unwrap();
         let range = BookRange { merchant: main.clone(), from: Timestamp::from_ms(1), to: END };
         let sums = stage.store.book_sums(&range).await.unwrap();

@@ -200,7 +200,8 @@ async fn with_an_admin_listener_health_is_there_alone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let (apart, in_force, shutdown) = (apart.clone(), stage.in_force.clone(), shutdown.clone());
-        let serving = async move { http::serve(listener, router, (&apart, apart.max_connections), in_force, shutdown).await };
+        let serving =
+            async move { http::serve(listener, router, (&apart, apart.max_connections), in_force, shutdown).await };
         servers.push(tokio::spawn(serving));
     }
     for path in ["/healthz", "/readyz", "/metrics"] {

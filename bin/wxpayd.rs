@@ -191,7 +191,7 @@ fn back_up(file: Option<&Path>, folder: &Path) -> anyhow::Result<()> {
     let database = database.ok_or_else(|| anyhow::anyhow!("store.url is PostgreSQL: use pg_dump or its archive"))?;
     // Before the database: what a log lacks by then is settled in the copy.
     let logs = config.server.intake.folder(&database);
-    let made = backup(&database, &[&logs], folder, Clock::system().now())?;
+    let made = backup(&database, &[logs], folder, Clock::system().now())?;
     let (schema, position) = (&made.contents.schema, made.contents.feed_position);
     println!("{}", made.folder.display());
     eprintln!(

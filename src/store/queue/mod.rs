@@ -8,6 +8,7 @@
 //! in one transaction.
 
 mod deliveries;
+mod intake;
 mod messages;
 mod peek;
 mod row;
@@ -15,6 +16,8 @@ mod space;
 mod tables;
 
 pub(super) use deliveries::finish;
+pub(super) use intake::advance;
+pub use intake::{IntakeLog, IntakeStep};
 pub(super) use messages::keep_moved;
 pub use row::{
     Answer, Claim, Claimed, Finished, Inserted, LagRow, NewMessage, NewRow, PeekedRow, Stored, StreamLimit, Taker,

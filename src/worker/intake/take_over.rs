@@ -124,7 +124,7 @@ async fn report_missing(ctx: &Context, parent: &Path) -> Result<(), String> {
         }
         tracing::warn!(log, folder, position, "an intake log that was not settled to its end is missing");
         ask_about_open(ctx).await?;
-        // Asked about once. Should it turn up, all of it is read, and what was settled changes nothing.
+        // Asked about once. If it comes back, all of it is read, and what was settled changes nothing.
         ctx.store.close_intake_log(&log).await.map_err(|e| e.to_string())?;
     }
     Ok(())
@@ -242,7 +242,8 @@ impl Moving<'_> {
                 }
                 Piece::Damage(damage) => {
                     self.keep((damage.position, damage.bytes), damage.is_end).await?;
-                    // At the end, too: a write that was cut off was not acknowledged, a record that the disk damaged was.
+                    // At the end, too: a write that was cut off was not acknowledged, a record that the disk damaged may
+                    // have been.
                     ask_about_open(self.ctx).await?;
                 }
                 Piece::Unknown(position) => {

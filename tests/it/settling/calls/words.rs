@@ -13,7 +13,8 @@ impl InProcess {
             self.http.post(format!("{}/v1/orders", self.base)).bearer_auth(API_KEY).header("prefer", "wait=0");
         let request = request.header("content-type", "application/json").body(jsapi(order_no, 100).to_string());
         let (status, order) = answer(request).await.unwrap();
-        assert!(matches!(status, 200 | 202), "{order}");
+        // The worker may be faster than the answer: 422 says that WeChat refused.
+        assert!(matches!(status, 200 | 202 | 422), "{order}");
         self.until("unknown", order_no, |s| s.order.flags.outcome_unknown || s.order.failure.is_some()).await;
         let (_, order) = self.get(&format!("/v1/orders/{order_no}")).await;
         order

@@ -5,11 +5,12 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::Store;
-use super::db::DbError;
-use super::queue::{NewRow, keep_moved};
-use super::writer::WriteTx;
+use super::messages::keep_moved;
+use super::row::NewRow;
 use crate::clock::Timestamp;
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::writer::WriteTx;
 
 /// A log that has a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]

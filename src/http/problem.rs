@@ -158,7 +158,7 @@ pub enum Error {
     #[error("a second person refused this: it is not done under this number")]
     NotApproved,
     /// To decide: who asked does not.
-    #[error("another person decides this: neither who asked for it, nor a key that it made")]
+    #[error("another person decides this: neither who asked for it, nor a key of the same maker")]
     ApprovalOwn,
     /// To decide: it was decided otherwise, or its time is over.
     #[error("the request was decided otherwise, or its time is over")]

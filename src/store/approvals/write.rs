@@ -4,6 +4,7 @@ use sea_orm::Value;
 
 use super::read::{COLUMNS, approval};
 use super::types::{Approval, ApprovalState, Decided, NewApproval};
+use crate::money::Fen;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::payment::audit::{AuditEntry, write_audit};
@@ -44,10 +45,11 @@ async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Approval, DbError> {
     tx.execute(&sql, key().into_iter().chain([by.at.as_ms().into()])).await?;
     let sql =
         "INSERT INTO approvals (kind, merchant, order_no, transaction_id, refund_no, amount_fen, currency, reason,
-                                      content, asked_by, asked_by_id, asked_from, asked_at_ms, expires_at_ms, state)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'waiting')
+                                      content, asked_by, asked_by_id, asked_from, asked_at_ms, expires_at_ms,
+                                      order_amount_fen, class, asked_key_id, state)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'waiting')
                ON CONFLICT DO NOTHING RETURNING id";
-    let values: [Value; 14] = [
+    let values: [Value; 17] = [
         new.kind.as_str().into(),
         new.merchant.as_str().into(),
         new.order_no.as_ref().map(ToString::to_string).into(),
@@ -62,6 +64,9 @@ async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Approval, DbError> {
         by.remote_addr.as_str().into(),
         by.at.as_ms().into(),
         new.expires_at.as_ms().into(),
+        new.order_amount.map(Fen::as_i64).into(),
+        new.class.map(|class| class.as_str().to_owned()).into(),
+        new.key.as_str().into(),
     ];
     if let Some(row) = tx.one(sql, values).await? {
         let subject = Some(format!("approval:{}", row.get::<i64>("id")?));

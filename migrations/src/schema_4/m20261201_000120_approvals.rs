@@ -45,7 +45,7 @@ CREATE TABLE approvals (
   CHECK ((kind = 'refund') = (class IS NOT NULL)),
   CHECK ((kind = 'accept') = (order_amount_fen IS NOT NULL)),
   CHECK ((state IN ('approved', 'refused')) = (decided_by_id IS NOT NULL)),
-  CHECK (decided_by_id IS NULL OR decided_by_id <> asked_by_id)
+  CHECK (state <> 'approved' OR decided_by_id <> asked_by_id)
 )
 --;
 CREATE UNIQUE INDEX approvals_of_refunds ON approvals (merchant, refund_no)
@@ -55,6 +55,8 @@ CREATE UNIQUE INDEX approvals_of_held ON approvals (merchant, transaction_id)
   WHERE kind = 'accept' AND state = 'waiting'
 --;
 CREATE INDEX approvals_by_refund ON approvals (merchant, refund_no, id) WHERE kind = 'refund'
+--;
+CREATE INDEX approvals_of_askers ON approvals (asked_by_id, expires_at_ms) WHERE state = 'waiting'
 --;
 CREATE INDEX approvals_waiting ON approvals (id) WHERE state = 'waiting'
 ";

@@ -47,6 +47,8 @@ enum Outcome {
 pub enum AcceptError {
     #[error("the order is changed by others all the time")]
     Busy,
+    #[error("as many requests of this client as may be wait for a second person")]
+    UsedUp,
     #[error(transparent)]
     Store(#[from] DbError),
 }
@@ -78,7 +80,11 @@ pub async fn accept(
                     return Err(AcceptError::Busy);
                 }
                 Ok(Outcome::NeedsApproval) => {
-                    return Ok(Accepted::Awaits(Box::new(ask(tools, operator, wanted, audit.reason).await?)));
+                    if let Some(approval) = ask(tools, operator, wanted, audit.reason.clone()).await? {
+                        return Ok(Accepted::Awaits(Box::new(approval)));
+                    }
+                    store.record_audit(&AuditEntry { result: "approvals_used_up".to_owned(), ..audit }).await?;
+                    return Err(AcceptError::UsedUp);
                 }
                 other => other?,
             }

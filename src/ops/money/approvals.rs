@@ -61,7 +61,7 @@ async fn seen(store: &Store, operator: &Operator, id: i64) -> Result<Approval, A
     found.ok_or(ApproveError::NotFound)
 }
 
-/// Refuses a request: nothing moves. Refused before, it stays as it is.
+/// Refuses a request, or withdraws one's own: nothing moves. Refused before, it stays as it is.
 pub async fn refuse(tools: Tools<'_>, operator: &Operator, id: i64, reason: &str) -> Result<Approval, ApproveError> {
     let approval = seen(tools.store, operator, id).await?;
     let decided = decided(tools, operator, &approval, ("approval.refuse", reason));
@@ -70,7 +70,9 @@ pub async fn refuse(tools: Tools<'_>, operator: &Operator, id: i64, reason: &str
         ApprovalState::Approved | ApprovalState::Expired => return ended(tools, decided).await,
         ApprovalState::Waiting => {}
     }
-    others_only(tools, operator, &approval, &decided).await?;
+    if operator.id != approval.asked_by_id {
+        others_only(tools, operator, &approval, &decided).await?;
+    }
     if !tools.store.refuse_approval(&decided).await? {
         return after_all(tools, decided, ApprovalState::Refused).await;
     }

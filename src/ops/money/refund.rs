@@ -82,6 +82,8 @@ pub enum RefundRefusal {
     NotApproved,
     /// It was approved, and its request waits no more.
     NotWaiting,
+    /// As many requests of the client as may be wait for a second person.
+    ApprovalsUsedUp,
 }
 
 impl RefundRefusal {
@@ -98,6 +100,7 @@ impl RefundRefusal {
             RefundRefusal::Differs => "refund_differs",
             RefundRefusal::NotApproved => "not_approved",
             RefundRefusal::NotWaiting => "approval_ended",
+            RefundRefusal::ApprovalsUsedUp => "approvals_used_up",
         }
     }
 }
@@ -227,7 +230,9 @@ async fn reserve(
         Reserved::Known(stored) => return Ok(Recorded::Known(stored)),
         Reserved::NeedsApproval => {
             let wanted = to_approve(&new, content, class);
-            let approval = ask(tools, operator, wanted, new.reason.unwrap_or_default()).await?;
+            let Some(approval) = ask(tools, operator, wanted, new.reason.unwrap_or_default()).await? else {
+                return refused(RefundRefusal::ApprovalsUsedUp);
+            };
             // Another one of this number may have come first, and may even have been decided.
             let standing = standing(approval, &content_hash, clock.now())?;
             return standing.unwrap_or(refused(RefundRefusal::NotWaiting));

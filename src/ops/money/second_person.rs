@@ -54,13 +54,14 @@ pub(super) struct Wanted {
     pub content: String,
 }
 
-/// Has it wait for a second person; the request that was there before, where there is one.
+/// Has it wait for a second person; the request that was there before, where there is one. None where as many requests
+/// of the client as may be wait already.
 pub(super) async fn ask(
     tools: Tools<'_>,
     operator: &Operator,
     wanted: Wanted,
     reason: String,
-) -> Result<Approval, DbError> {
+) -> Result<Option<Approval>, DbError> {
     let now = tools.clock.now();
     let audit = AuditEntry {
         merchant: Some(wanted.merchant.clone()),

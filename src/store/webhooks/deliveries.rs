@@ -113,8 +113,8 @@ impl Store {
             "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL
              WHERE claim = $1 AND state = 'pending' AND id IN {ids_in}"
         );
-        let values = std::iter::once(claim.into()).chain(ids.iter().map(|id| (*id).into()));
-        self.db.execute("webhook.release", sql, values).await?;
+        let values = std::iter::once(Value::from(claim)).chain(ids.iter().map(|id| Value::from(*id)));
+        self.db.execute("webhook.release", sql, values.collect::<Vec<_>>()).await?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Who is another person: not a key that shares a maker with the asker's.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{BOSS, DESK, LEAD, NEW_DESK, service};
 use crate::harness::service::InProcess;
@@ -44,12 +44,20 @@ on_both! {
                 assert_eq!((status, &problem["code"]), (403, &json!("approval_own")), "{n} by {k}: {problem}");
             }
             assert_eq!(service.refunds_here().await, 0);
-            // The true lead is the client under whose name a key of the desk asks, and another one for the rest.
-            let as_leads = [&as_lead, &below_lead].iter().any(|key| key.as_str() == asker);
-            let (status, problem) = service.decided(if as_leads { LEAD } else { BOSS }, id, "refuse").await;
-            let expected: (u16, Value) = if as_leads { (403, json!("approval_own")) } else { (200, Value::Null) };
-            assert_eq!((status, problem["code"].clone()), expected, "{n}: {problem}");
+            // The true lead is the client under whose name a key of the desk asks.
+            if [&as_lead, &below_lead].iter().any(|key| key.as_str() == asker) {
+                let (status, problem) = service.decided(LEAD, id, "approve").await;
+                assert_eq!((status, &problem["code"]), (403, &json!("approval_own")), "{n}: {problem}");
+            }
+            let (status, refused) = service.decided(BOSS, id, "refuse").await;
+            assert_eq!((status, &refused["state"]), (200, &json!("refused")), "{n}: {refused}");
         }
+        // Who asked may withdraw it, and no key of its maker refuses it.
+        let id = asked(&service, DESK, "m8").await;
+        let (status, problem) = service.decided(&child, id, "refuse").await;
+        assert_eq!((status, &problem["code"]), (403, &json!("approval_own")), "{problem}");
+        let (status, withdrawn) = service.decided(NEW_DESK, id, "refuse").await;
+        assert_eq!((status, &withdrawn["state"]), (200, &json!("refused")), "{withdrawn}");
         let id = asked(&service, DESK, "m9").await;
         let (status, approval) = service.decided(LEAD, id, "approve").await;
         assert_eq!((status, &approval["state"]), (200, &json!("approved")), "a key in its name does not bar the lead");

@@ -39,6 +39,7 @@ const REFUSALS: &[&str] = &[
     "key-reused",
     "not-approved",
     "approval-ended",
+    "approvals-used-up",
 ];
 /// Why a request is not decided.
 const NOT_DECIDED: &[&str] = &[
@@ -143,6 +144,7 @@ const OPERATIONS: &[Operation] = &[
         .answers(&[answer(200, APPROVAL, "It is done, also where it was approved before.")])
         .refusals(NOT_DECIDED),
     post("/v1/ops/approvals/{id}/refuse", "refuse", "Refuse as the second person")
+        .about("Who asked may withdraw the request in this way.")
         .key(Scope::Ops)
         .body("ReasonRequest")
         .answers(&[answer(200, APPROVAL, "It is refused, also where it was before. No money moves.")])

@@ -11,6 +11,8 @@ pub struct ApiKey {
     pub name: String,
     /// The client: its idempotency keys belong to it, however often its API key is replaced. The name unless given.
     pub id: String,
+    /// The key itself: of the database its own id, of the file its client's.
+    pub key_id: String,
     /// The keys it may present.
     pub hashes: Vec<KeyHash>,
     /// What it may do.

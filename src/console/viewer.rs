@@ -73,9 +73,11 @@ impl Viewer {
 
     /// As the one who asks for an operation, with the address that the request came from.
     pub fn operator(&self) -> Operator {
+        let id = format!("user:{}", self.session.user_id);
         Operator {
             name: self.session.user_name.clone(),
-            id: format!("user:{}", self.session.user_id),
+            key: id.clone(),
+            id,
             remote_addr: self.client.to_string(),
             merchants: self.session.access.merchants.clone(),
         }

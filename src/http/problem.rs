@@ -158,11 +158,13 @@ pub enum Error {
     #[error("a second person refused this: it is not done under this number")]
     NotApproved,
     /// To decide: who asked does not.
-    #[error("another person decides this: neither who asked for it, nor a key that it made")]
+    #[error("another person decides this: neither who asked for it, nor a key of the same maker")]
     ApprovalOwn,
     /// To decide: it was decided otherwise, or its time is over.
     #[error("the request was decided otherwise, or its time is over")]
     ApprovalEnded,
+    #[error("as many requests of this client as may be wait for a second person")]
+    ApprovalsUsedUp,
     /// The order has had as many attempts as it may.
     #[error("the order has reached its limit of attempts; create a new order")]
     AttemptsUsedUp,
@@ -187,10 +189,7 @@ pub enum Error {
     RefundsNotConfigured,
     /// More than is left of the payment.
     #[error("{left} fen are left of the payment to refund")]
-    RefundExceeds {
-        /// What is left.
-        left: Fen,
-    },
+    RefundExceeds { left: Fen },
     /// The payment has had as many refunds as WeChat allows.
     #[error("the payment has had as many refunds as WeChat allows")]
     RefundsUsedUp,
@@ -334,6 +333,7 @@ problems! {
     Error::NotApproved => CONFLICT "not-approved" "Refused by a second person";
     Error::ApprovalOwn => FORBIDDEN "approval-own" "Another person decides";
     Error::ApprovalEnded => CONFLICT "approval-ended" "Request ended";
+    Error::ApprovalsUsedUp => CONFLICT "approvals-used-up" "Too much waits for a second person";
     Error::AttemptsUsedUp => CONFLICT "attempts-used-up" "No more attempts";
     Error::NumberTaken => CONFLICT "number-taken" "Number in use";
     Error::KeyReused => UNPROCESSABLE_ENTITY "key-reused" "Idempotency key reused";

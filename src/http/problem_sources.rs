@@ -54,6 +54,7 @@ impl From<crate::ops::money::AcceptError> for Error {
     fn from(e: crate::ops::money::AcceptError) -> Error {
         use crate::ops::money::AcceptError;
         match e {
+            AcceptError::UsedUp => Error::ApprovalsUsedUp,
             AcceptError::Busy => Error::Unavailable { internal: e.to_string() },
             AcceptError::Store(e) => e.into(),
         }
@@ -74,6 +75,7 @@ impl From<crate::ops::money::RefundError> for Error {
                 RefundRefusal::Matched => Error::PaymentMatched,
                 RefundRefusal::Differs => Error::RefundDiffers,
                 RefundRefusal::NotApproved => Error::NotApproved,
+                RefundRefusal::ApprovalsUsedUp => Error::ApprovalsUsedUp,
                 RefundRefusal::NotWaiting => Error::ApprovalEnded,
             },
             RefundError::Merchant(e) => Error::Internal { internal: e.to_string() },

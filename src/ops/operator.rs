@@ -11,6 +11,8 @@ pub struct Operator {
     pub name: String,
     /// What stays when the key or its name is changed.
     pub id: String,
+    /// The key that it presented: of the database its own id, of the file its client's. A user's is its id.
+    pub key: String,
     /// The client's address.
     pub remote_addr: String,
     /// The merchants it may see; none where it sees all.

@@ -264,6 +264,7 @@ impl From<Error> for Failure {
             | Error::NotApproved
             | Error::ApprovalOwn
             | Error::ApprovalEnded
+            | Error::ApprovalsUsedUp
             | Error::PaymentDiffers
             | Error::ReplayState(_)
             | Error::PeriodNotOver

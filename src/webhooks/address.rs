@@ -31,6 +31,9 @@ pub enum AddressError {
     NoAddress,
     #[error("must be a robot's address as WeCom shows it, with key and nothing else behind the question mark")]
     NoKey,
+    /// Its key would be stored and shown as any part of an address.
+    #[error("is the address of a WeCom robot: format must be wecom")]
+    Robot,
 }
 
 /// Parses an address and checks all of it that needs no lookup of its name. Other spellings of an IPv4 address

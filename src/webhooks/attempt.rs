@@ -152,7 +152,7 @@ impl Maker {
         }
     }
 
-    /// Attempts by the schedule at a robot: one message about all of them.
+    /// Attempts by the schedule at a robot: one message about as many of them as it holds. The others wait for the next.
     pub async fn scheduled_together(&self, endpoint: &WebhookEndpoint, claimed: &[Claimed]) -> Result<(), DbError> {
         let started_at = self.clock.now();
         let (mut events, mut included) = (Vec::new(), Vec::new());
@@ -168,9 +168,16 @@ impl Maker {
         if events.is_empty() {
             return Ok(());
         }
-        let body = robot_body(&events);
+        let (body, told) = robot_body(&events);
         let answer = self.sender.tell(endpoint, &body, started_at).await;
-        for one in included {
+        // Where it takes no message, all of them wait as long as it asks for.
+        let told = if answer.outcome == Outcome::Delivered { told } else { included.len() };
+        let (told, rest) = included.split_at(told);
+        if let Some(first) = rest.first() {
+            let ids: Vec<i64> = rest.iter().map(|one| one.delivery.id).collect();
+            self.store.release_some_deliveries(&ids, &first.claim).await?;
+        }
+        for one in told {
             self.ended(one, Sent { answer: answer.clone(), bytes: body.len(), started_at }).await?;
         }
         Ok(())
@@ -211,7 +218,7 @@ impl Maker {
         if endpoint.format == EndpointFormat::Wecom {
             // What is not JSON becomes a line without a name.
             let event = serde_json::from_str(&message.body).unwrap_or_default();
-            let body = robot_body(&[event]);
+            let (body, _) = robot_body(&[event]);
             let answer = self.sender.tell(endpoint, &body, started_at).await;
             return Sent { answer, bytes: body.len(), started_at };
         }

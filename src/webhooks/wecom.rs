@@ -15,12 +15,17 @@ use crate::secret::Secret;
 const SEALED: &str = "wecom:";
 /// The longest text of a message, in bytes.
 const CONTENT_MAX: usize = 4096;
+/// What is kept of it for the first line.
+const TITLE_BYTES: usize = 64;
 /// What is kept of it for the last line.
 const REST_BYTES: usize = 64;
 /// The longest value of an event in a line, in characters.
 const VALUE_MAX: usize = 120;
 /// WeCom's word for too many messages in a minute.
 const TOO_OFTEN: i64 = 45009;
+/// Where robots are.
+const HOST: &str = "qyapi.weixin.qq.com";
+const PATH: &str = "/cgi-bin/webhook/";
 const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A robot's address and its key.
@@ -45,6 +50,14 @@ impl Robot {
         Ok(Robot { address: url.to_string(), key: Secret::new(key.as_str()) })
     }
 
+    /// Whether it is an address at WeCom that has a robot's key.
+    pub fn is_robots(text: &str) -> bool {
+        Url::parse(text).is_ok_and(|url| {
+            let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+            host == HOST && url.path().starts_with(PATH)
+        })
+    }
+
     /// The text to be sealed.
     pub fn sealed_text(&self) -> String {
         format!("{SEALED}{}", self.key.expose())
@@ -62,24 +75,32 @@ impl Robot {
     }
 }
 
-/// The body of one message about these events, oldest first.
-pub fn body(events: &[Value]) -> String {
-    json!({"msgtype": "markdown", "markdown": {"content": content(events)}}).to_string()
+/// The body of one message about the first of these events, oldest first, and how many of them it has.
+pub fn body(events: &[Value]) -> (String, usize) {
+    let (content, told) = content(events);
+    (json!({"msgtype": "markdown", "markdown": {"content": content}}).to_string(), told)
 }
 
-/// As many lines as a message holds, then how many more there are.
-fn content(events: &[Value]) -> String {
-    let mut text = format!("**wxpay** {} 条 / {} event{}", events.len(), events.len(), plural(events.len()));
-    for (n, event) in events.iter().enumerate() {
+/// As many lines as a message holds, at least one, then how many more there are.
+fn content(events: &[Value]) -> (String, usize) {
+    let room = CONTENT_MAX - TITLE_BYTES - REST_BYTES;
+    let (mut lines, mut told) = (String::new(), 0);
+    for event in events {
         let line = format!("\n> {}", line(event));
-        if text.len() + line.len() > CONTENT_MAX - REST_BYTES {
-            let rest = events.len() - n;
-            text.push_str(&format!("\n> …另有 {rest} 条 / {rest} more"));
+        if lines.len() + line.len() <= room {
+            lines.push_str(&line);
+        } else if told == 0 {
+            lines.push_str(&line[..line.floor_char_boundary(room)]);
+        } else {
             break;
         }
-        text.push_str(&line);
+        told += 1;
     }
-    text
+    let rest = events.len() - told;
+    if rest > 0 {
+        lines.push_str(&format!("\n> …另有 {rest} 条 / {rest} more"));
+    }
+    (format!("**wxpay** {told} 条 / {told} event{}{lines}", plural(told)), told)
 }
 
 fn plural(n: usize) -> &'static str {

@@ -25,11 +25,14 @@ CREATE TABLE approvals (
   transaction_id TEXT NOT NULL,
   refund_no TEXT,
   amount_fen BIGINT NOT NULL CHECK (amount_fen > 0),
+  order_amount_fen BIGINT,
+  class TEXT,
   currency TEXT NOT NULL,
   reason TEXT NOT NULL,
   content TEXT NOT NULL,
   asked_by TEXT NOT NULL,
   asked_by_id TEXT NOT NULL,
+  asked_key_id TEXT NOT NULL,
   asked_from TEXT NOT NULL,
   asked_at_ms BIGINT NOT NULL,
   expires_at_ms BIGINT NOT NULL CHECK (expires_at_ms > asked_at_ms),
@@ -39,8 +42,10 @@ CREATE TABLE approvals (
   decided_at_ms BIGINT,
   decision_reason TEXT,
   CHECK ((kind = 'refund') = (refund_no IS NOT NULL)),
+  CHECK ((kind = 'refund') = (class IS NOT NULL)),
+  CHECK ((kind = 'accept') = (order_amount_fen IS NOT NULL)),
   CHECK ((state IN ('approved', 'refused')) = (decided_by_id IS NOT NULL)),
-  CHECK (decided_by_id IS NULL OR decided_by_id <> asked_by_id)
+  CHECK (state <> 'approved' OR decided_by_id <> asked_by_id)
 )
 --;
 CREATE UNIQUE INDEX approvals_of_refunds ON approvals (merchant, refund_no)
@@ -48,6 +53,10 @@ CREATE UNIQUE INDEX approvals_of_refunds ON approvals (merchant, refund_no)
 --;
 CREATE UNIQUE INDEX approvals_of_held ON approvals (merchant, transaction_id)
   WHERE kind = 'accept' AND state = 'waiting'
+--;
+CREATE INDEX approvals_by_refund ON approvals (merchant, refund_no, id) WHERE kind = 'refund'
+--;
+CREATE INDEX approvals_of_askers ON approvals (asked_by_id, expires_at_ms) WHERE state = 'waiting'
 --;
 CREATE INDEX approvals_waiting ON approvals (id) WHERE state = 'waiting'
 ";

@@ -291,9 +291,11 @@ pub(in crate::config) fn api_key(r: &mut Reader<'_>, configured: &[&str]) -> Opt
     // Last, because the hashes are tables of their own in the listing.
     let hashes = key_hashes(r);
     let (refund_cap_per_day, rate_limit_per_second) = (cap?, rate?);
+    let id = id?;
     Some(ApiKey {
         name: name?,
-        id: id?,
+        key_id: id.clone(),
+        id,
         hashes: hashes?,
         scopes: scopes?,
         merchants: merchants?,

@@ -74,7 +74,7 @@ pub async fn decide(app: Console, Path(id): Path<i64>, Posted { viewer, fields }
         Err(other) => match Error::from(other) {
             Error::PaymentDiffers | Error::PaymentGivenBack | Error::RefundExceeds { .. } => t.changed,
             Error::RefundCap { .. } => t.capped,
-            Error::PaymentAccepted | Error::PaymentMatched => t.changed,
+            Error::PaymentAccepted | Error::PaymentMatched | Error::RefundDiffers => t.changed,
             other => return Err(other.into()),
         },
     };
@@ -107,6 +107,16 @@ impl ApprovalsPage {
 
     fn amount(&self, row: &Approval) -> Money {
         self.frame.sum(row.amount, &row.currency)
+    }
+
+    /// Of a payment to accept: what its order is for.
+    fn order_amount(&self, row: &Approval) -> Option<Money> {
+        row.order_amount.map(|amount| self.frame.sum(amount, &row.currency))
+    }
+
+    /// Of a refund: what its payment was when it was asked for.
+    fn class(&self, row: &Approval) -> &'static str {
+        row.class.as_ref().map_or("", |class| self.frame.class(class).word(self.frame.lang))
     }
 
     fn link(&self, row: &Approval) -> String {

@@ -39,7 +39,7 @@ words! {
         until: "有效至", "until";
         approved: "已批准并执行。", "Approved and done.";
         refused: "已拒绝，资金未变动。", "Refused: no money moved.";
-        own: "须由另一人复核：申请人及其创建的密钥不能复核。", "Another person decides this, never who asked.";
+        own: "须由另一人复核：申请人及与其密钥同源者不能复核。", "Another person decides this, never who asked.";
         ended: "该申请已另有结论或已过期。", "It was decided otherwise, or its time is over.";
         changed: "这笔支付的情况已改变，未执行：请核对后拒绝或重新申请。",
             "The payment is not what it was, and nothing was done: check it, then refuse this or ask anew.";

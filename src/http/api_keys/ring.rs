@@ -191,6 +191,7 @@ fn api_key(key: StoredApiKey) -> ApiKey {
     ApiKey {
         name: key.name,
         id: key.client_id,
+        key_id: key.id,
         hashes: vec![KeyHash { sha256: key.sha256, until: key.expires_at }],
         scopes: key.scopes,
         merchants: key.merchants,

@@ -188,6 +188,11 @@ impl Caller {
         &self.key.id
     }
 
+    /// The key that it presented, whatever client it is of.
+    pub fn key_id(&self) -> &str {
+        &self.key.key_id
+    }
+
     /// Whether its key has this scope, too.
     pub fn may(&self, scope: Scope) -> bool {
         self.key.scopes.contains(&scope)

@@ -12,6 +12,7 @@ pub(crate) fn operator(caller: &Caller, client: IpAddr) -> Operator {
     Operator {
         name: caller.name().to_owned(),
         id: caller.id().to_owned(),
+        key: caller.key_id().to_owned(),
         remote_addr: client.to_string(),
         merchants: caller.merchants().map(<[_]>::to_vec),
     }

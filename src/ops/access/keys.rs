@@ -171,7 +171,8 @@ pub async fn create(
         rate_limit_per_second: key.rate_limit_per_second,
         created_at: now,
         created_by: operator.name.clone(),
-        created_by_id: operator.id.clone(),
+        // Not its client: whose a key is, is followed from key to key.
+        created_by_id: operator.key.clone(),
     };
     if !store.create_api_key(&key, &audit).await? {
         return Err(NotMade::NameTaken);

@@ -31,7 +31,8 @@ pub fn invitation_path(token: &str) -> String {
 
 /// What an operator of the machine may do: all of it.
 pub fn local_operator() -> Operator {
-    Operator { name: "wxpayd".to_owned(), id: "local".to_owned(), remote_addr: "local".to_owned(), merchants: None }
+    let local = || "local".to_owned();
+    Operator { name: "wxpayd".to_owned(), id: local(), key: local(), remote_addr: local(), merchants: None }
 }
 
 /// An invitation that was written: the token is shown once.
@@ -169,7 +170,7 @@ pub async fn end_session(
 
 fn user_at(name: &str, id: Option<i64>, remote_addr: &str) -> Operator {
     let id = id.map(|id| format!("user:{id}")).unwrap_or_default();
-    Operator { name: name.to_owned(), id, remote_addr: remote_addr.to_owned(), merchants: None }
+    Operator { name: name.to_owned(), key: id.clone(), id, remote_addr: remote_addr.to_owned(), merchants: None }
 }
 
 /// `operator, with replay; merchants main`

@@ -1,8 +1,9 @@
 //! Crediting money that is held: late, a second payment, older than the order, or of another amount.
 //!
 //! Accepting it and giving it back exclude each other: both lock the order's row and read the payment under the lock.
-//! Every request is in the audit, with who, from where, why and its result. Above an amount it takes a second person:
-//! what it approves is done in the transaction that notes the approval.
+//! Every request is in the audit, with who, from where, why and its result. Above an amount, of the payment or of an
+//! order that none counts for yet, it takes a second person: what it approves is done in the transaction that notes the
+//! approval.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ use super::second_person::{Wanted, ask};
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment};
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
+use crate::money::Fen;
 use crate::ops::Operator;
 use crate::ops::replay::Tools;
 use crate::order::{Decision, Policy, Refusal, decide, of_order};
@@ -45,6 +47,8 @@ enum Outcome {
 pub enum AcceptError {
     #[error("the order is changed by others all the time")]
     Busy,
+    #[error("as many requests of this client as may be wait for a second person")]
+    UsedUp,
     #[error(transparent)]
     Store(#[from] DbError),
 }
@@ -67,16 +71,20 @@ pub async fn accept(
     };
     let outcome = match store.reported_payment(order.order.id, &transaction_id).await? {
         Some(payment) => {
-            let alone = tools.config.second_person(merchant).is_none_or(|limit| payment.total_fee <= limit);
+            let limit = tools.config.second_person(merchant);
             let wanted = wanted(order, &payment);
-            match decided(tools, merchant, payment, (&audit, alone, approved)).await {
+            match decided(tools, merchant, payment, (&audit, limit, approved)).await {
                 Err(AcceptError::Busy) => {
                     let audit = AuditEntry { at: clock.now(), result: "busy".to_owned(), ..audit };
                     store.record_audit(&audit).await?;
                     return Err(AcceptError::Busy);
                 }
                 Ok(Outcome::NeedsApproval) => {
-                    return Ok(Accepted::Awaits(Box::new(ask(tools, operator, wanted, audit.reason).await?)));
+                    if let Some(approval) = ask(tools, operator, wanted, audit.reason.clone()).await? {
+                        return Ok(Accepted::Awaits(Box::new(approval)));
+                    }
+                    store.record_audit(&AuditEntry { result: "approvals_used_up".to_owned(), ..audit }).await?;
+                    return Err(AcceptError::UsedUp);
                 }
                 other => other?,
             }
@@ -106,6 +114,8 @@ fn wanted(order: &StoredOrder, payment: &Payment) -> Wanted {
         transaction_id: payment.transaction_id.clone(),
         refund_no: None,
         amount: payment.total_fee,
+        order_amount: Some(order.order.amount),
+        class: None,
         currency: payment.fee_type.clone(),
         content: "{}".to_owned(),
     }
@@ -115,7 +125,7 @@ async fn decided(
     tools: Tools<'_>,
     merchant: &MerchantKey,
     payment: Payment,
-    (audit, alone, approved): (&AuditEntry, bool, Option<Decided>),
+    (audit, limit, approved): (&AuditEntry, Option<Fen>, Option<Decided>),
 ) -> Result<Outcome, AcceptError> {
     for _ in 0..MAX_ROUNDS {
         let now = tools.clock.now();
@@ -124,7 +134,7 @@ async fn decided(
             payment: payment.clone(),
             audit: audit.clone(),
             now,
-            alone,
+            limit,
             approved: approved.clone(),
         };
         let (outcome, conflicts) = tools.store.change_orders(accepting, now).await?;
@@ -141,8 +151,8 @@ struct Accepting {
     merchant: MerchantKey,
     audit: AuditEntry,
     now: Timestamp,
-    /// Whether one person may decide it.
-    alone: bool,
+    /// Above what one person does not decide it.
+    limit: Option<Fen>,
     approved: Option<Decided>,
 }
 
@@ -168,7 +178,10 @@ impl OrderDecision for Accepting {
             Decision::AlreadyApplied | Decision::AskAgain { .. } => return (Vec::new(), Outcome::Repeated),
             Decision::Refused(refusal) => return (Vec::new(), Outcome::Refused(refusal)),
         };
-        if !self.alone && self.approved.is_none() {
+        // The first payment that counts has the order delivered, however small it is.
+        let paid = self.payment.total_fee;
+        let stake = if order.paid_reported { paid } else { paid.max(order.amount) };
+        if self.approved.is_none() && self.limit.is_some_and(|limit| stake > limit) {
             return (Vec::new(), Outcome::NeedsApproval);
         }
         let by = match &self.approved {

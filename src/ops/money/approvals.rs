@@ -1,8 +1,8 @@
 //! What waits for a second person, and its decision.
 //!
-//! What must stay true: no client or user approves what it asked for itself, under whatever name of its key; what is
-//! approved is the operation that was asked for, with its idempotency key and its compare-and-set, and its approval is
-//! noted in the same transaction.
+//! What must stay true: no client or user approves what it asked for itself, under whatever name of its key, nor does a
+//! key that shares a maker with the asker's; what is approved is the operation that was asked for, of the payment as it
+//! was then, with its idempotency key and its compare-and-set, and its approval is noted in the same transaction.
 
 use super::accept::{AcceptError, Accepted, accept};
 use super::confirm::{NotConfirmed, confirm};
@@ -14,6 +14,7 @@ use crate::ops::{Operator, Page};
 use crate::order::Refusal;
 use crate::store::{
     Approval, ApprovalKind, ApprovalState, AuditEntry, DbError, Decided, PaidAttempt, RefundCap, Scanned, Store,
+    StoredRefund,
 };
 
 /// Which requests are listed.
@@ -60,7 +61,7 @@ async fn seen(store: &Store, operator: &Operator, id: i64) -> Result<Approval, A
     found.ok_or(ApproveError::NotFound)
 }
 
-/// Refuses a request: nothing moves. Refused before, it stays as it is.
+/// Refuses a request, or withdraws one's own: nothing moves. Refused before, it stays as it is.
 pub async fn refuse(tools: Tools<'_>, operator: &Operator, id: i64, reason: &str) -> Result<Approval, ApproveError> {
     let approval = seen(tools.store, operator, id).await?;
     let decided = decided(tools, operator, &approval, ("approval.refuse", reason));
@@ -69,7 +70,9 @@ pub async fn refuse(tools: Tools<'_>, operator: &Operator, id: i64, reason: &str
         ApprovalState::Approved | ApprovalState::Expired => return ended(tools, decided).await,
         ApprovalState::Waiting => {}
     }
-    others_only(tools, operator, &approval, &decided).await?;
+    if operator.id != approval.asked_by_id {
+        others_only(tools, operator, &approval, &decided).await?;
+    }
     if !tools.store.refuse_approval(&decided).await? {
         return after_all(tools, decided, ApprovalState::Refused).await;
     }
@@ -110,6 +113,7 @@ fn asker(approval: &Approval) -> Operator {
     Operator {
         name: approval.asked_by.clone(),
         id: approval.asked_by_id.clone(),
+        key: approval.asked_key_id.clone(),
         remote_addr: approval.asked_from.clone(),
         merchants: None,
     }
@@ -132,15 +136,19 @@ fn decided(
     Decided { id: approval.id, audit }
 }
 
-/// Neither who asked decides, nor a key that it made.
+/// Neither who asked decides, nor whoever has a key of it or its client, its makers or their makers, or one that it
+/// made: whoever makes two keys is behind both of them.
 async fn others_only(
     tools: Tools<'_>,
     operator: &Operator,
     approval: &Approval,
     decided: &Decided,
 ) -> Result<(), ApproveError> {
-    let asker = &approval.asked_by_id;
-    if operator.id != *asker && !tools.store.is_key_made_by(&operator.id, asker).await? {
+    let asker = tools.store.key_line(&approval.asked_key_id, &approval.asked_by_id).await?;
+    let decider = tools.store.key_line(&operator.key, &operator.id).await?;
+    if let (Some(asker), Some(decider)) = (asker, decider)
+        && asker.is_disjoint(&decider)
+    {
         return Ok(());
     }
     tools.store.record_audit(&AuditEntry { result: "own".to_owned(), ..decided.audit.clone() }).await?;
@@ -193,7 +201,9 @@ async fn refunded(
 ) -> Result<(), ApproveError> {
     let refund_no = approval.refund_no.clone().ok_or(ApproveError::NotFound)?;
     let content = RefundContent::of(approval)?;
+    let content_hash = content.content_hash.clone();
     let held = confirm(tools, merchant, &payment).await?;
+    let payment = as_asked(approval, payment)?;
     let day = tools.clock.now().to_beijing()[..8].to_owned();
     let asked = Asked {
         refund_no,
@@ -209,10 +219,30 @@ async fn refunded(
     };
     match record(tools, &asker(approval), merchant, payment, asked).await {
         Ok(Recorded::New(_)) => Ok(()),
-        Ok(Recorded::Known(_)) => noted(tools, decided).await,
+        Ok(Recorded::Known(known)) if is_approved(approval, &content_hash, &known) => noted(tools, decided).await,
+        Ok(Recorded::Known(_)) => Err(RefundError::Refused(RefundRefusal::Differs).into()),
         Ok(Recorded::Awaits(_)) | Err(RefundError::Refused(RefundRefusal::NotWaiting)) => Err(ApproveError::Ended),
         Err(e) => Err(e.into()),
     }
+}
+
+/// The payment as it was when its refund was asked for. Whether it still is that, is compared under the lock: money
+/// that was to go back may be credited now, money of no order may have its order.
+fn as_asked(approval: &Approval, payment: PaidAttempt) -> Result<PaidAttempt, RefundError> {
+    let class = approval.class.unwrap_or(payment.class);
+    match &approval.order_no {
+        None => Ok(PaidAttempt { order_id: None, order_no: None, class, ..payment }),
+        Some(_) if approval.order_no == payment.order_no => Ok(PaidAttempt { class, ..payment }),
+        Some(_) => Err(RefundError::Refused(RefundRefusal::Matched)),
+    }
+}
+
+/// Whether a refund of the number is the one that is approved.
+fn is_approved(approval: &Approval, content_hash: &str, known: &StoredRefund) -> bool {
+    let refund = &known.refund;
+    known.content_hash == content_hash
+        && refund.amount == approval.amount
+        && refund.transaction_id == approval.transaction_id
 }
 
 /// What was asked for is there already, and is noted as approved.

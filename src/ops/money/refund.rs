@@ -82,6 +82,8 @@ pub enum RefundRefusal {
     NotApproved,
     /// It was approved, and its request waits no more.
     NotWaiting,
+    /// As many requests of the client as may be wait for a second person.
+    ApprovalsUsedUp,
 }
 
 impl RefundRefusal {
@@ -98,6 +100,7 @@ impl RefundRefusal {
             RefundRefusal::Differs => "refund_differs",
             RefundRefusal::NotApproved => "not_approved",
             RefundRefusal::NotWaiting => "approval_ended",
+            RefundRefusal::ApprovalsUsedUp => "approvals_used_up",
         }
     }
 }
@@ -215,6 +218,7 @@ async fn reserve(
         return refused(RefundRefusal::Exceeds { left: payment.left });
     }
     let (content, content_hash) = (content(&payment, &asked)?, asked.content_hash.clone());
+    let class = payment.class;
     let new = wanted(tools, operator, merchant, payment, asked)?;
     let reserved = match store.record_refund(&new, clock.now()).await {
         // Another request took the number at the same moment: it is known now.
@@ -225,7 +229,10 @@ async fn reserve(
         Reserved::New(stored) => stored,
         Reserved::Known(stored) => return Ok(Recorded::Known(stored)),
         Reserved::NeedsApproval => {
-            let approval = ask(tools, operator, to_approve(&new, content), new.reason.unwrap_or_default()).await?;
+            let wanted = to_approve(&new, content, class);
+            let Some(approval) = ask(tools, operator, wanted, new.reason.unwrap_or_default()).await? else {
+                return refused(RefundRefusal::ApprovalsUsedUp);
+            };
             // Another one of this number may have come first, and may even have been decided.
             let standing = standing(approval, &content_hash, clock.now())?;
             return standing.unwrap_or(refused(RefundRefusal::NotWaiting));
@@ -260,7 +267,7 @@ fn standing(
     })
 }
 
-fn to_approve(new: &NewRefund, content: String) -> Wanted {
+fn to_approve(new: &NewRefund, content: String, class: PaymentClass) -> Wanted {
     Wanted {
         kind: ApprovalKind::Refund,
         merchant: new.merchant.clone(),
@@ -268,6 +275,8 @@ fn to_approve(new: &NewRefund, content: String) -> Wanted {
         transaction_id: new.transaction_id.clone(),
         refund_no: Some(new.refund_no.clone()),
         amount: new.amount,
+        order_amount: None,
+        class: Some(class),
         currency: new.currency.clone(),
         content,
     }

@@ -8,6 +8,7 @@ use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::ops::Operator;
 use crate::ops::replay::Tools;
+use crate::order::PaymentClass;
 use crate::store::{Approval, ApprovalKind, AuditEntry, DbError, NewApproval};
 
 /// What a refund needs besides what people see of it: kept with the request.
@@ -44,18 +45,23 @@ pub(super) struct Wanted {
     pub transaction_id: TransactionId,
     pub refund_no: Option<OutRefundNo>,
     pub amount: Fen,
+    /// Of a payment to accept: what its order is for.
+    pub order_amount: Option<Fen>,
+    /// Of a refund: what its payment is now.
+    pub class: Option<PaymentClass>,
     pub currency: String,
     /// What else the operation needs, as JSON.
     pub content: String,
 }
 
-/// Has it wait for a second person; the request that was there before, where there is one.
+/// Has it wait for a second person; the request that was there before, where there is one. None where as many requests
+/// of the client as may be wait already.
 pub(super) async fn ask(
     tools: Tools<'_>,
     operator: &Operator,
     wanted: Wanted,
     reason: String,
-) -> Result<Approval, DbError> {
+) -> Result<Option<Approval>, DbError> {
     let now = tools.clock.now();
     let audit = AuditEntry {
         merchant: Some(wanted.merchant.clone()),
@@ -71,10 +77,13 @@ pub(super) async fn ask(
         transaction_id: wanted.transaction_id,
         refund_no: wanted.refund_no,
         amount: wanted.amount,
+        order_amount: wanted.order_amount,
+        class: wanted.class,
         currency: wanted.currency,
         reason,
         content: wanted.content,
         expires_at: now.after(tools.config.limits.second_person_within),
+        key: operator.key.clone(),
         audit,
     };
     tools.store.ask_approval(&new).await

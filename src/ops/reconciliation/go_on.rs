@@ -49,7 +49,7 @@ pub async fn go_on(on: Repair<'_>, limit: u64, cancel: &CancellationToken) -> Re
 
 fn operator(repair: &DayRepair) -> Operator {
     let [name, id, remote_addr] = repair.by.clone();
-    Operator { name, id, remote_addr, merchants: None }
+    Operator { name, key: id.clone(), id, remote_addr, merchants: None }
 }
 
 async fn batches(

@@ -116,6 +116,7 @@ pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Res
 /// The address without a robot's key, and the robot.
 fn addressed(format: EndpointFormat, url: &str) -> Result<(String, Option<Robot>), AddressError> {
     match format {
+        EndpointFormat::Events if Robot::is_robots(url) => Err(AddressError::Robot),
         EndpointFormat::Events => Ok((url.to_owned(), None)),
         EndpointFormat::Wecom => {
             let robot = Robot::parse(url)?;

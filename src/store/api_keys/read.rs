@@ -30,7 +30,7 @@ pub struct StoredApiKey {
     pub created_at: Timestamp,
     /// The name of the key or user that made it.
     pub created_by: String,
-    /// The id of the key or user that made it.
+    /// The id of the key or user that made it; of one that an earlier version made, the maker's client.
     pub created_by_id: String,
 }
 
@@ -51,14 +51,27 @@ pub struct ApiKeyCounts {
     revoked: i64,
 }
 
+/// How far the makers of a key are followed.
+const MAX_MAKERS: usize = 64;
+
 const COLUMNS: &str = "seq, id, client_id, name, hash, scopes, merchants, expires_at_ms, refund_cap_fen_per_day,
                        rate_limit_per_second, created_at_ms, created_by, created_by_id";
 
 impl Store {
-    /// Whether a key of this client was made by the other.
-    pub async fn is_key_made_by(&self, client_id: &str, maker: &str) -> Result<bool, DbError> {
-        let sql = "SELECT seq FROM api_keys WHERE client_id = $1 AND created_by_id = $2 LIMIT 1";
-        Ok(!self.db.reader().rows(sql, [client_id.into(), maker.into()]).await?.is_empty())
+    /// Who stands behind a presented key or user: it, its client, who made the key, and so on, each with its client.
+    /// Nothing where the line is too long to be followed.
+    pub async fn key_line(&self, key: &str, client_id: &str) -> Result<Option<HashSet<String>>, DbError> {
+        let mut line = HashSet::from([client_id.to_owned()]);
+        let mut next = key.to_owned();
+        for _ in 0..MAX_MAKERS {
+            line.insert(next.clone());
+            let sql = "SELECT client_id, created_by_id FROM api_keys WHERE id = $1";
+            let rows = self.db.reader().rows(sql, [next.into()]).await?;
+            let Some(row) = rows.first() else { return Ok(Some(line)) };
+            line.insert(row.get("client_id")?);
+            next = row.get("created_by_id")?;
+        }
+        Ok(None)
     }
 
     /// Whether anything changed is seen by these. As all that tells of a revocation, it is read by the reserved

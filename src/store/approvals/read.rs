@@ -4,6 +4,7 @@ use super::types::{Approval, ApprovalKind, ApprovalState};
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
+use crate::order::PaymentClass;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::ops::filter::Conditions;
@@ -11,8 +12,9 @@ use crate::store::order::rows::{broken, unknown};
 use crate::store::writer::Row;
 
 pub(super) const COLUMNS: &str =
-    "id, kind, merchant, order_no, transaction_id, refund_no, amount_fen, currency, reason, content, asked_by,
-     asked_by_id, asked_from, asked_at_ms, expires_at_ms, state, decided_by, decided_at_ms, decision_reason";
+    "id, kind, merchant, order_no, transaction_id, refund_no, amount_fen, order_amount_fen, class, currency, reason,
+     content, asked_by, asked_by_id, asked_key_id, asked_from, asked_at_ms, expires_at_ms, state, decided_by,
+     decided_at_ms, decision_reason";
 
 impl Store {
     /// Up to `limit` requests, newest first, older than `before`: those that wait at `now`, or all.
@@ -58,6 +60,7 @@ impl Store {
 pub(super) fn approval(row: &Row) -> Result<Approval, DbError> {
     let word = |column: &str| row.get::<String>(column);
     let (kind, state) = (word("kind")?, word("state")?);
+    let class: Option<String> = row.get("class")?;
     Ok(Approval {
         id: row.get("id")?,
         kind: ApprovalKind::parse(&kind).ok_or_else(|| unknown("kind", &kind))?,
@@ -70,11 +73,14 @@ pub(super) fn approval(row: &Row) -> Result<Approval, DbError> {
             .transpose()
             .map_err(broken("refund_no"))?,
         amount: Fen::from_i64(row.get("amount_fen")?),
+        order_amount: row.get::<Option<i64>>("order_amount_fen")?.map(Fen::from_i64),
+        class: class.map(|class| PaymentClass::parse(&class).ok_or_else(|| unknown("class", &class))).transpose()?,
         currency: word("currency")?,
         reason: word("reason")?,
         content: word("content")?,
         asked_by: word("asked_by")?,
         asked_by_id: word("asked_by_id")?,
+        asked_key_id: word("asked_key_id")?,
         asked_from: word("asked_from")?,
         asked_at: Timestamp::from_ms(row.get("asked_at_ms")?),
         expires_at: Timestamp::from_ms(row.get("expires_at_ms")?),

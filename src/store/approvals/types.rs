@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
+use crate::order::PaymentClass;
 use crate::store::payment::audit::AuditEntry;
 
 /// What is asked for.
@@ -39,11 +40,17 @@ pub struct NewApproval {
     /// The refund's number; none of a payment to accept.
     pub refund_no: Option<OutRefundNo>,
     pub amount: Fen,
+    /// Of a payment to accept: what its order is for.
+    pub order_amount: Option<Fen>,
+    /// Of a refund: what its payment was when it was asked for.
+    pub class: Option<PaymentClass>,
     pub currency: String,
     pub reason: String,
     /// What else the operation needs, as JSON.
     pub content: String,
     pub expires_at: Timestamp,
+    /// The key that was presented.
+    pub key: String,
     /// Who asks, from where and when: `approval.ask`.
     pub audit: AuditEntry,
 }
@@ -58,6 +65,10 @@ pub struct Approval {
     pub transaction_id: TransactionId,
     pub refund_no: Option<OutRefundNo>,
     pub amount: Fen,
+    /// Of a payment to accept: what its order is for.
+    pub order_amount: Option<Fen>,
+    /// Of a refund: what its payment was when it was asked for.
+    pub class: Option<PaymentClass>,
     pub currency: String,
     pub reason: String,
     pub content: String,
@@ -65,6 +76,8 @@ pub struct Approval {
     pub asked_by: String,
     /// What stays when the key or its name is changed.
     pub asked_by_id: String,
+    /// The key that it presented.
+    pub asked_key_id: String,
     pub asked_from: String,
     pub asked_at: Timestamp,
     pub expires_at: Timestamp,

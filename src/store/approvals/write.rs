@@ -4,19 +4,23 @@ use sea_orm::Value;
 
 use super::read::{COLUMNS, approval};
 use super::types::{Approval, ApprovalState, Decided, NewApproval};
+use crate::money::Fen;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::writer::WriteTx;
 
+/// Requests of one client that wait at once, about: two at the same moment may both be the last one.
+const MAX_WAITING: i64 = 1000;
+
 impl Store {
     /// The request that waits for a second person: this one, or the one of the same payment or refund that was there
-    /// before.
-    pub async fn ask_approval(&self, new: &NewApproval) -> Result<Approval, DbError> {
+    /// before. None where as many of the client's as may be wait.
+    pub async fn ask_approval(&self, new: &NewApproval) -> Result<Option<Approval>, DbError> {
         self.db.write("approval.ask", new.clone(), |tx, new| Box::pin(ask(tx, new))).await
     }
 
-    /// Refuses a request. `false`: it waits no more, or who decides is who asked.
+    /// Refuses a request, or withdraws one's own. `false`: it waits no more.
     pub async fn refuse_approval(&self, decided: &Decided) -> Result<bool, DbError> {
         self.db
             .write("approval.refuse", decided.clone(), |tx, decided| Box::pin(end(tx, decided, ApprovalState::Refused)))
@@ -31,7 +35,7 @@ impl Store {
     }
 }
 
-async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Approval, DbError> {
+async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Option<Approval>, DbError> {
     let by = &new.audit;
     // A payment is accepted once; of a payment there may be several refunds.
     let (of, number) = match &new.refund_no {
@@ -42,12 +46,25 @@ async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Approval, DbError> {
     let sql =
         format!("UPDATE approvals SET state = 'expired' WHERE {of} AND state = 'waiting' AND expires_at_ms <= $3");
     tx.execute(&sql, key().into_iter().chain([by.at.as_ms().into()])).await?;
+    let still = if new.refund_no.is_some() { "state <> 'expired'" } else { "state = 'waiting'" };
+    let known = format!("SELECT {COLUMNS} FROM approvals WHERE {of} AND {still}");
+    if let Some(row) = tx.one(&known, key()).await? {
+        return approval(&row).map(Some);
+    }
+    let asker = by.actor_id.as_deref().unwrap_or(&by.actor);
+    let sql = "SELECT COUNT(*) AS waiting FROM approvals
+               WHERE asked_by_id = $1 AND state = 'waiting' AND expires_at_ms > $2";
+    let row = tx.one(sql, [asker.into(), by.at.as_ms().into()]).await?;
+    if row.map_or(Ok(0), |row| row.get::<i64>("waiting"))? >= MAX_WAITING {
+        return Ok(None);
+    }
     let sql =
         "INSERT INTO approvals (kind, merchant, order_no, transaction_id, refund_no, amount_fen, currency, reason,
-                                      content, asked_by, asked_by_id, asked_from, asked_at_ms, expires_at_ms, state)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'waiting')
+                                      content, asked_by, asked_by_id, asked_from, asked_at_ms, expires_at_ms,
+                                      order_amount_fen, class, asked_key_id, state)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'waiting')
                ON CONFLICT DO NOTHING RETURNING id";
-    let values: [Value; 14] = [
+    let values: [Value; 17] = [
         new.kind.as_str().into(),
         new.merchant.as_str().into(),
         new.order_no.as_ref().map(ToString::to_string).into(),
@@ -58,18 +75,20 @@ async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Approval, DbError> {
         new.reason.as_str().into(),
         new.content.as_str().into(),
         by.actor.as_str().into(),
-        by.actor_id.as_deref().unwrap_or(&by.actor).into(),
+        asker.into(),
         by.remote_addr.as_str().into(),
         by.at.as_ms().into(),
         new.expires_at.as_ms().into(),
+        new.order_amount.map(Fen::as_i64).into(),
+        new.class.map(|class| class.as_str().to_owned()).into(),
+        new.key.as_str().into(),
     ];
     if let Some(row) = tx.one(sql, values).await? {
         let subject = Some(format!("approval:{}", row.get::<i64>("id")?));
         write_audit(tx, &AuditEntry { subject, ..by.clone() }).await?;
     }
-    let still = if new.refund_no.is_some() { "state <> 'expired'" } else { "state = 'waiting'" };
-    let row = tx.one(&format!("SELECT {COLUMNS} FROM approvals WHERE {of} AND {still}"), key()).await?;
-    approval(&row.ok_or_else(|| DbError::Defect("a request that is gone in its own transaction".into()))?)
+    let row = tx.one(&known, key()).await?;
+    approval(&row.ok_or_else(|| DbError::Defect("a request that is gone in its own transaction".into()))?).map(Some)
 }
 
 /// Whether the request waits, and will until the end of the transaction.
@@ -87,7 +106,7 @@ pub(in crate::store) async fn end(tx: &WriteTx, decided: &Decided, state: Approv
     let by = &decided.audit;
     let sql = "UPDATE approvals SET state = $2, decided_by = $3, decided_by_id = $4, decided_at_ms = $5,
                                     decision_reason = $6
-               WHERE id = $1 AND state = 'waiting' AND expires_at_ms > $5 AND asked_by_id <> $4";
+               WHERE id = $1 AND state = 'waiting' AND expires_at_ms > $5 AND (asked_by_id <> $4 OR $2 = 'refused')";
     let values: [Value; 6] = [
         decided.id.into(),
         state.as_str().into(),

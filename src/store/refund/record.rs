@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::ids::{AppId, MchId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::PaymentClass;
-use crate::refund::{MAX_REFUNDS, RefundState};
+use crate::refund::{MAX_REFUNDS, RefundOrigin, RefundState};
 use crate::store::Store;
 use crate::store::approvals::types::ApprovalState;
 use crate::store::approvals::write::{end, waits};
@@ -312,9 +312,7 @@ async fn refused(tx: &WriteTx, new: &NewRefund) -> Result<Option<Reserved>, DbEr
         if !waits(tx, approved).await? {
             return Ok(Some(Reserved::NotWaiting));
         }
-    } else if let Some(limit) = new.second_person
-        && needs_approval(tx, (&new.merchant, &new.transaction_id), new.amount, limit).await?
-    {
+    } else if new.origin == RefundOrigin::Api && needs_approval(tx, new.alone(), new.created_at).await? {
         return Ok(Some(Reserved::NeedsApproval));
     }
     Ok(if claim_key(tx, new).await? { None } else { Some(Reserved::KeyReused) })

@@ -2,7 +2,7 @@
 
 use sea_orm::Set;
 
-use super::cap::RefundCap;
+use super::cap::{Alone, RefundCap};
 use crate::clock::Timestamp;
 use crate::event::command::Idempotency;
 use crate::event::domain::{DomainData, DomainEvent, EncodedEvent, RefundEventData};
@@ -70,6 +70,17 @@ impl NewRefund {
         let mut less = NewRefund { amount, ..self.clone() };
         less.params.params.insert("refund_fee".to_owned(), amount.to_string());
         less
+    }
+
+    /// As what one person decides, or not.
+    pub(in crate::store) fn alone(&self) -> Alone<'_> {
+        Alone {
+            merchant: &self.merchant,
+            transaction_id: &self.transaction_id,
+            refund_no: &self.refund_no,
+            amount: self.amount,
+            limit: self.second_person,
+        }
     }
 
     /// The event to emit once it is recorded.

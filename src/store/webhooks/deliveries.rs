@@ -6,7 +6,7 @@ use super::lists::{DELIVERY, delivery};
 use super::types::{WebhookDelivery, WebhookEndpoint};
 use crate::clock::Timestamp;
 use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, placeholders};
 use crate::store::entity::outbox;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::packed::rows::{defect, read_event};
@@ -103,6 +103,18 @@ impl Store {
         let sql = "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL
                    WHERE claim = $1 AND state = 'pending'";
         self.db.execute("webhook.release", sql, [claim.into()]).await?;
+        Ok(())
+    }
+
+    /// Gives some of them back, as due as they were.
+    pub async fn release_some_deliveries(&self, ids: &[i64], claim: &str) -> Result<(), DbError> {
+        let ids_in = placeholders(1, ids.len(), 1);
+        let sql = format!(
+            "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL
+             WHERE claim = $1 AND state = 'pending' AND id IN {ids_in}"
+        );
+        let values = std::iter::once(Value::from(claim)).chain(ids.iter().map(|id| Value::from(*id)));
+        self.db.execute("webhook.release", sql, values.collect::<Vec<_>>()).await?;
         Ok(())
     }
 

@@ -37,6 +37,7 @@ async fn a_user_asks_and_another_approves_on_the_page() {
     assert!(!operator.page("/console/approvals").await.text.contains(&form), "no form for who asked");
     let page = admin.page("/console/approvals").await;
     page.shows("¥0.80");
+    page.shows("Refund credited");
     page.shows("out of stock");
     assert!(page.text.contains(&form), "{}", page.words());
     admin.get_in_chinese("/console/approvals").await.shows("待复核");

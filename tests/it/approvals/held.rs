@@ -50,6 +50,26 @@ on_both! {
         service.finish().await;
     }
 
+    async fn a_small_payment_does_not_have_a_large_order_delivered_by_one(db: TestDb) {
+        let service = service().on(db).in_process().await;
+        service.expect_dead_letters(&["amount_differs"]);
+        service.place("APH00003").await;
+        let transaction_id = paid_as(&service, "APH00003", json!({"total_fee": 1})).await;
+        until_held(&service, "APH00003").await;
+        let wanted = json!({"transaction_id": transaction_id, "reason": "the rest was paid in cash"});
+        let (status, approval) = service.post_by(DESK, "/v1/orders/APH00003/accept", &wanted).await;
+        assert_eq!((status, &approval["state"]), (202, &json!("waiting")), "{approval}");
+        let said = ["amount_fen", "order_amount_fen", "class"].map(|name| &approval[name]);
+        assert_eq!(json!(said), json!([1, 100, null]), "{approval}");
+        assert_eq!(classes(&service, "APH00003").await.0, these(&["held mismatched"]));
+        assert!(!service.events("APH00003").await.iter().any(|event| event == "order.paid"));
+        let id = approval["id"].as_i64().unwrap();
+        let (status, approval) = service.decided(LEAD, id, "approve").await;
+        assert_eq!((status, &approval["state"]), (200, &json!("approved")), "{approval}");
+        service.until_state("APH00003", "paid").await;
+        service.finish().await;
+    }
+
     async fn money_that_goes_back_meanwhile_is_not_credited(db: TestDb) {
         let service = service().on(db).in_process().await;
         let transaction_id = held(&service, "APH00002").await;

@@ -1,9 +1,11 @@
 //! Money above an amount: credited or refunded once a second person has approved it, and then once.
 
+mod changed;
 mod console;
 mod ctl;
 mod held;
 mod killed;
+mod makers;
 mod refunds;
 
 use serde_json::{Value, json};

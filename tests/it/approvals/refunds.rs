@@ -136,6 +136,35 @@ on_both! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_one_client_a_thousand_requests_wait_at_most() {
+    let service = service().in_process().await;
+    service.paid("APR00006").await;
+    let first = service.waiting("APR00006", "f1", 80).await;
+    let copies =
+        "INSERT INTO approvals (kind, merchant, order_no, transaction_id, refund_no, amount_fen, class, currency,
+                                         reason, content, asked_by, asked_by_id, asked_key_id, asked_from, asked_at_ms,
+                                         expires_at_ms)
+                  WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 999)
+                  SELECT kind, merchant, order_no, transaction_id, 'copy-' || n, amount_fen, class, currency, reason,
+                         content, asked_by, asked_by_id, asked_key_id, asked_from, asked_at_ms, expires_at_ms
+                  FROM approvals, counted WHERE refund_no = 'f1'";
+    service.store.db().execute("test", copies, []).await.unwrap();
+    let over = json!({"refund_no": "f2", "amount_fen": 80});
+    let (status, problem) = service.desk_wants("APR00006", &over).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("approvals_used_up")), "{problem}");
+    assert_eq!(service.number("SELECT COUNT(*) FROM approvals").await, 1000);
+    assert_eq!(service.number("SELECT COUNT(*) FROM audit WHERE result = 'approvals_used_up'").await, 1);
+    // One that waits is answered as before; another client's wait as well; with one decided there is room again.
+    assert_eq!(service.waiting("APR00006", "f1", 80).await, first);
+    let by_boss = json!({"refund_no": "f3", "amount_fen": 80});
+    let (status, refund) = service.post_by(BOSS, "/v1/orders/APR00006/refunds", &by_boss).await;
+    assert_eq!((status, &refund["state"]), (202, &json!("awaiting_approval")), "{refund}");
+    assert_eq!(service.decided(LEAD, first, "refuse").await.0, 200);
+    service.waiting("APR00006", "f2", 80).await;
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_merchant_has_its_own_amount_and_without_any_one_person_decides() {
     let service = TestService::new().refunds().config(&super::limits()).merchant("second_person_fen = 0");
     let service = service.in_process().await;

@@ -69,6 +69,41 @@ async fn what_happens_at_once_is_one_message_and_there_are_few_in_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_into_a_message_is_in_the_next_one() {
+    let (service, receiver) = (service().in_process().await, Receiver::start().await);
+    answer(&receiver, 0);
+    let endpoint = robot(&service, &receiver, &["order.payable", "order.paid"]).await;
+    let number = |n: usize| format!("WECOM-A-LONG-NUMBER-OF-AN-ORD-{n:02}");
+    service.paid(&number(0)).await;
+    let mut told = lines(&receiver.until(1).await[0]);
+    for n in 1..=30 {
+        service.paid(&number(n)).await;
+    }
+    let rest = 62 - told.len();
+    until(&service, &endpoint, "all others wait", |found| found["pending"] == rest).await;
+    service.skip(4);
+    let second = lines(&receiver.until(2).await[1]);
+    let is_more = second.last().unwrap().contains(" more");
+    assert!(is_more && second.len() - 1 < rest, "{second:?}");
+    told.extend(second[..second.len() - 1].iter().cloned());
+    until(&service, &endpoint, "what was not told", |found| found["pending"] == 62 - told.len()).await;
+    service.skip(4);
+    told.extend(lines(&receiver.until(3).await[2]));
+    for n in 0..=30 {
+        for fact in ["order.payable", "order.paid"] {
+            let (fact, number) = (format!(" {fact} "), number(n));
+            let lines = told.iter().filter(|line| line.contains(&fact) && line.contains(&number)).count();
+            assert_eq!(lines, 1, "{fact} {number}: {told:?}");
+        }
+    }
+    until(&service, &endpoint, "all of it told", |found| found["pending"] == 0).await;
+    let delivered = "SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'delivered'";
+    assert_eq!(service.number(delivered).await, 62);
+    assert_eq!(receiver.received().len(), 3);
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_robot_that_takes_no_message_is_asked_again_and_after_too_many_a_minute_later() {
     let (service, receiver) = (service().in_process().await, Receiver::start().await);
     answer(&receiver, 45009);
@@ -131,6 +166,32 @@ async fn a_robots_key_is_kept_sealed_and_shown_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_robots_address_is_no_endpoint_of_events() {
+    let (service, receiver) = (service().in_process().await, Receiver::start().await);
+    let (status, made) = service.post(WEBHOOKS, &json!({"url": receiver.url})).await;
+    assert_eq!(status, 201, "{made}");
+    for at in ["https://qyapi.weixin.qq.com", "HTTPS://QyApi.Weixin.QQ.com.", "https://qyapi.weixin.qq.com:443"] {
+        let url = format!("{at}/cgi-bin/webhook/send?key={KEY}");
+        for (method, to, body) in [
+            ("POST", WEBHOOKS.to_owned(), json!({"url": url})),
+            ("POST", WEBHOOKS.to_owned(), json!({"url": url, "format": "events"})),
+            ("PATCH", path(&made), json!({"url": url})),
+        ] {
+            let (status, problem) = service.send_json(method, &to, &body).await;
+            assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/url")), "{method}: {problem}");
+            assert!(problem.to_string().contains("format must be wecom"), "{problem}");
+            assert!(!problem.to_string().contains(KEY), "{problem}");
+        }
+    }
+    let (_, list) = service.get(WEBHOOKS).await;
+    assert!(list.to_string().contains(&receiver.url) && !list.to_string().contains(KEY), "{list}");
+    for text in texts(service.store.db(), "SELECT url FROM webhook_endpoints").await {
+        assert!(!text.contains(KEY), "{text}");
+    }
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_robot_inside_is_refused_as_any_endpoint() {
     let service = crate::harness::service::TestService::new()
         .config("[webhooks]\nkey = \"0123456789abcdefghijklmnopqrstuv\"\nallow_http = true\n")
@@ -151,12 +212,13 @@ fn many_events_fit_into_one_message_and_texts_are_no_markup() {
                "data": {"consumer": "notify", "reason": "unknown_order", "error": "<a href=x>[a](http://x)</a>\n> # `x`"}})
     };
     let all: Vec<Value> = (0..100).map(event).collect();
-    let message: Value = serde_json::from_str(&robot_body(&all)).unwrap();
+    let message: Value = serde_json::from_str(&robot_body(&all).0).unwrap();
     let content = message["markdown"]["content"].as_str().unwrap();
     assert!(content.len() <= 4096, "{}", content.len());
     let (first, last) = (content.lines().next().unwrap(), content.lines().last().unwrap());
-    assert!(first.contains("100"), "{first}");
     let shown = content.lines().count() - 2;
+    assert_eq!(robot_body(&all).1, shown, "what is said to be told is told");
+    assert!(first.contains(&format!(" {shown} events")), "{first}");
     assert!(shown > 10 && last.contains(&format!("{} more", 100 - shown)), "{last}");
     let line = content.lines().nth(1).unwrap();
     let begin = "> <font color=\"warning\">死信</font> dead_letter.parked · main · A00000 · ";
@@ -164,5 +226,5 @@ fn many_events_fit_into_one_message_and_texts_are_no_markup() {
     assert!(!line.contains("<a") && !line.contains('[') && !line.contains('`'), "{line}");
     let held = json!({"type": "wxpay.payment.held.v1", "source": "wxpay/main", "subject": "A1",
                       "data": {"amount_fen": 123_405, "reason": "late", "currency": "CNY"}});
-    assert!(robot_body(&[held]).contains("¥1234.05 · late"));
+    assert!(robot_body(&[held]).0.contains("¥1234.05 · late"));
 }

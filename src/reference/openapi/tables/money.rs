@@ -39,6 +39,7 @@ const REFUSALS: &[&str] = &[
     "key-reused",
     "not-approved",
     "approval-ended",
+    "approvals-used-up",
 ];
 /// Why a request is not decided.
 const NOT_DECIDED: &[&str] = &[
@@ -54,6 +55,7 @@ const NOT_DECIDED: &[&str] = &[
     "refund-exceeds",
     "refunds-used-up",
     "refund-cap",
+    "refund-differs",
     "key-reused",
 ];
 /// The states of a refund, and of one that takes a second person.
@@ -134,14 +136,15 @@ const OPERATIONS: &[Operation] = &[
     post("/v1/ops/approvals/{id}/approve", "approve", "Approve as the second person")
         .about(
             "WeChat is asked what it holds, then what was asked for is done at once, with its own idempotency key. \
-             Neither who asked, under whichever of its keys, nor a key that it made may approve. About a refund the \
-             scope `refunds` is needed as well. Approved before, it is not done again.",
+             Neither who asked, under whichever of its keys, nor a key of the same maker may approve. About a \
+             refund the scope `refunds` is needed as well. Approved before, it is not done again.",
         )
         .key(Scope::Ops)
         .body("ReasonRequest")
         .answers(&[answer(200, APPROVAL, "It is done, also where it was approved before.")])
         .refusals(NOT_DECIDED),
     post("/v1/ops/approvals/{id}/refuse", "refuse", "Refuse as the second person")
+        .about("Who asked may withdraw the request in this way.")
         .key(Scope::Ops)
         .body("ReasonRequest")
         .answers(&[answer(200, APPROVAL, "It is refused, also where it was before. No money moves.")])
@@ -224,6 +227,8 @@ const OBJECTS: &[Object] = &[
             TRANSACTION_ID,
             text("refund_no", "Of a refund.", "R100001").or_null(),
             fen("amount_fen", "How much, in fen."),
+            fen("order_amount_fen", "Of a payment to accept: what its order is for.").or_null(),
+            word("class", "Of a refund: what its payment was when asked for.", names_of!(PaymentClass)).or_null(),
             CURRENCY,
             text("reason", "As it was given.", "The customer called").or_null(),
             text("asked_by", "The key or user that asked.", "shop-backend"),

@@ -158,7 +158,8 @@ const OPERATIONS: &[Operation] = &[
         .about(
             "Of a payment that came late, second, before its order, or with another amount. The order becomes paid and \
              `order.paid` is emitted once; on an order that is credited already only the payment's class changes. \
-             Accepting and giving back exclude each other.",
+             Accepting and giving back exclude each other. Above `limits.second_person_fen`, of the payment or of an \
+             order that none counts for yet, a second person is asked.",
         )
         .key(Scope::Ops)
         .query(&[MERCHANT])
@@ -167,7 +168,7 @@ const OPERATIONS: &[Operation] = &[
             answer(200, ORDER, "The order with its payments, also where this was done before."),
             located(202, Content::Json("Approval"), "A second person must approve it: see `Location`."),
         ])
-        .refusals(&["payment-given-back", "payment-foreign"]),
+        .refusals(&["payment-given-back", "payment-foreign", "approvals-used-up"]),
 ];
 
 pub const SECTION: Section = Section {

@@ -152,7 +152,8 @@ impl Maker {
         }
     }
 
-    /// Attempts by the schedule at a robot: one message about as many of them as it holds. The others wait for the next.
+    /// Attempts by the schedule at a robot: one message about as many of them as it holds. The others wait for the next
+    /// one.
     pub async fn scheduled_together(&self, endpoint: &WebhookEndpoint, claimed: &[Claimed]) -> Result<(), DbError> {
         let started_at = self.clock.now();
         let (mut events, mut included) = (Vec::new(), Vec::new());
@@ -168,16 +169,16 @@ impl Maker {
         if events.is_empty() {
             return Ok(());
         }
-        let (body, told) = robot_body(&events);
+        let (body, reported) = robot_body(&events);
         let answer = self.sender.tell(endpoint, &body, started_at).await;
         // Where it takes no message, all of them wait as long as it asks for.
-        let told = if answer.outcome == Outcome::Delivered { told } else { included.len() };
-        let (told, rest) = included.split_at(told);
+        let reported = if answer.outcome == Outcome::Delivered { reported } else { included.len() };
+        let (reported, rest) = included.split_at(reported);
         if let Some(first) = rest.first() {
             let ids: Vec<i64> = rest.iter().map(|one| one.delivery.id).collect();
             self.store.release_some_deliveries(&ids, &first.claim).await?;
         }
-        for one in told {
+        for one in reported {
             self.ended(one, Sent { answer: answer.clone(), bytes: body.len(), started_at }).await?;
         }
         Ok(())

@@ -77,30 +77,30 @@ impl Robot {
 
 /// The body of one message about the first of these events, oldest first, and how many of them it has.
 pub fn body(events: &[Value]) -> (String, usize) {
-    let (content, told) = content(events);
-    (json!({"msgtype": "markdown", "markdown": {"content": content}}).to_string(), told)
+    let (content, reported) = content(events);
+    (json!({"msgtype": "markdown", "markdown": {"content": content}}).to_string(), reported)
 }
 
 /// As many lines as a message holds, at least one, then how many more there are.
 fn content(events: &[Value]) -> (String, usize) {
     let room = CONTENT_MAX - TITLE_BYTES - REST_BYTES;
-    let (mut lines, mut told) = (String::new(), 0);
+    let (mut lines, mut reported) = (String::new(), 0);
     for event in events {
         let line = format!("\n> {}", line(event));
         if lines.len() + line.len() <= room {
             lines.push_str(&line);
-        } else if told == 0 {
+        } else if reported == 0 {
             lines.push_str(&line[..line.floor_char_boundary(room)]);
         } else {
             break;
         }
-        told += 1;
+        reported += 1;
     }
-    let rest = events.len() - told;
+    let rest = events.len() - reported;
     if rest > 0 {
         lines.push_str(&format!("\n> …另有 {rest} 条 / {rest} more"));
     }
-    (format!("**wxpay** {told} 条 / {told} event{}{lines}", plural(told)), told)
+    (format!("**wxpay** {reported} 条 / {reported} event{}{lines}", plural(reported)), reported)
 }
 
 fn plural(n: usize) -> &'static str {

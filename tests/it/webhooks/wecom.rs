@@ -75,28 +75,28 @@ async fn what_does_not_fit_into_a_message_is_in_the_next_one() {
     let endpoint = robot(&service, &receiver, &["order.payable", "order.paid"]).await;
     let number = |n: usize| format!("WECOM-A-LONG-NUMBER-OF-AN-ORD-{n:02}");
     service.paid(&number(0)).await;
-    let mut told = lines(&receiver.until(1).await[0]);
+    let mut reported = lines(&receiver.until(1).await[0]);
     for n in 1..=30 {
         service.paid(&number(n)).await;
     }
-    let rest = 62 - told.len();
+    let rest = 62 - reported.len();
     until(&service, &endpoint, "all others wait", |found| found["pending"] == rest).await;
     service.skip(4);
     let second = lines(&receiver.until(2).await[1]);
     let is_more = second.last().unwrap().contains(" more");
     assert!(is_more && second.len() - 1 < rest, "{second:?}");
-    told.extend(second[..second.len() - 1].iter().cloned());
-    until(&service, &endpoint, "what was not told", |found| found["pending"] == 62 - told.len()).await;
+    reported.extend(second[..second.len() - 1].iter().cloned());
+    until(&service, &endpoint, "what was not reported", |found| found["pending"] == 62 - reported.len()).await;
     service.skip(4);
-    told.extend(lines(&receiver.until(3).await[2]));
+    reported.extend(lines(&receiver.until(3).await[2]));
     for n in 0..=30 {
         for fact in ["order.payable", "order.paid"] {
             let (fact, number) = (format!(" {fact} "), number(n));
-            let lines = told.iter().filter(|line| line.contains(&fact) && line.contains(&number)).count();
-            assert_eq!(lines, 1, "{fact} {number}: {told:?}");
+            let lines = reported.iter().filter(|line| line.contains(&fact) && line.contains(&number)).count();
+            assert_eq!(lines, 1, "{fact} {number}: {reported:?}");
         }
     }
-    until(&service, &endpoint, "all of it told", |found| found["pending"] == 0).await;
+    until(&service, &endpoint, "all of it reported", |found| found["pending"] == 0).await;
     let delivered = "SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'delivered'";
     assert_eq!(service.number(delivered).await, 62);
     assert_eq!(receiver.received().len(), 3);
@@ -209,7 +209,8 @@ fn many_events_fit_into_one_message_and_texts_are_no_markup() {
     let event = |n: usize| {
         json!({"type": "wxpay.dead_letter.parked.v1", "source": "wxpay/main", "subject": format!("A{n:05}"),
                "time": "2026-12-01T02:00:00.000Z",
-               "data": {"consumer": "notify", "reason": "unknown_order", "error": "<a href=x>[a](http://x)</a>\n> # `x`"}})
+               "data": {"consumer": "notify", "reason": "unknown_order",
+                        "error": "<a href=x>[a](http://x)</a>\n> # `x`"}})
     };
     let all: Vec<Value> = (0..100).map(event).collect();
     let message: Value = serde_json::from_str(&robot_body(&all).0).unwrap();
@@ -217,7 +218,7 @@ fn many_events_fit_into_one_message_and_texts_are_no_markup() {
     assert!(content.len() <= 4096, "{}", content.len());
     let (first, last) = (content.lines().next().unwrap(), content.lines().last().unwrap());
     let shown = content.lines().count() - 2;
-    assert_eq!(robot_body(&all).1, shown, "what is said to be told is told");
+    assert_eq!(robot_body(&all).1, shown, "what is said to be reported is reported");
     assert!(first.contains(&format!(" {shown} events")), "{first}");
     assert!(shown > 10 && last.contains(&format!("{} more", 100 - shown)), "{last}");
     let line = content.lines().nth(1).unwrap();

@@ -136,8 +136,8 @@ fn decided(
     Decided { id: approval.id, audit }
 }
 
-/// Neither who asked decides, nor another key of its client, nor its makers and theirs, nor a key that one of them made:
-/// who makes two keys stands behind both of them.
+/// Neither who asked decides, nor another key of its client, nor its makers and theirs, nor a key that one of them
+/// made: who makes two keys stands behind both of them.
 async fn others_only(
     tools: Tools<'_>,
     operator: &Operator,

@@ -242,8 +242,8 @@ impl Moving<'_> {
                 }
                 Piece::Damage(damage) => {
                     self.keep((damage.position, damage.bytes), damage.is_end).await?;
-                    // At the end, too: a write that was cut off was not acknowledged, a record that the disk damaged may
-                    // have been.
+                    // At the end, too: a write that was cut off was not acknowledged, a record that the disk damaged
+                    // may have been.
                     ask_about_open(self.ctx).await?;
                 }
                 Piece::Unknown(position) => {

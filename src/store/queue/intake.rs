@@ -93,7 +93,7 @@ impl Store {
     pub async fn ask_about_all_open(&self, now: Timestamp) -> Result<(), DbError> {
         let orders = "UPDATE orders SET next_query_at_ms = $1
                       WHERE state IN ('requested', 'payable') AND (next_query_at_ms IS NULL OR next_query_at_ms > $1)
-                        AND (placing_until_ms IS NULL OR placing_until_ms <= $1)";
+                        AND (placing_until_ms IS NULL OR placing_until_ms <= $1 OR placing_version <> version)";
         self.db.execute("intake.lost_orders", orders, [now.as_ms().into()]).await?;
         let refunds = "UPDATE refunds SET next_at_ms = $1 WHERE next_at_ms > $1";
         self.db.execute("intake.lost_refunds", refunds, [now.as_ms().into()]).await?;

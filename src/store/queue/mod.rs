@@ -18,7 +18,6 @@ mod tables;
 pub(super) use deliveries::finish;
 pub(super) use intake::advance;
 pub use intake::{IntakeLog, IntakeStep};
-pub(super) use messages::keep_moved;
 pub use row::{
     Answer, Claim, Claimed, Finished, Inserted, LagRow, NewMessage, NewRow, PeekedRow, Stored, StreamLimit, Taker,
     UsageRow,

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::error::AppError;
 use crate::bus::Bus;
 use crate::config::{Config, IntakeKind};
-use crate::intake::{Appender, DatabaseId, LogSettings, Reader, log_name, open, prepare};
+use crate::intake::{Appender, DatabaseId, Lately, LogSettings, Reader, log_name, open, prepare};
 use crate::secret::random_text;
 use crate::store::Store;
-use crate::telemetry::{INTAKE_OLDEST_SECONDS, INTAKE_UNSETTLED_BYTES};
+use crate::telemetry::{INTAKE_DAMAGED_FILES, INTAKE_LOGS_LEFT, INTAKE_OLDEST_SECONDS, INTAKE_UNSETTLED_BYTES};
 use crate::worker;
 
 /// How often another name is tried: a process that searches for logs of dead ones may take one that is just being made.
@@ -23,18 +23,17 @@ const AFTER_HTTP: Duration = Duration::from_millis(500);
 
 /// What a process with workers does about intake logs.
 pub(super) struct Intake {
-    /// None where none are written and none lie there.
-    logs: Option<worker::Logs>,
+    logs: worker::Logs,
     own: Option<(Appender, Reader)>,
     /// How long after the stop what was accepted is still settled.
     grace: Duration,
 }
 
 impl Intake {
-    /// Opens a log where the configuration wants one and this process accepts notifications. None where the database or
-    /// the queue is a server.
+    /// Opens a log where the configuration wants one, or says nothing, and this process accepts notifications. None
+    /// where the database or the queue is a server.
     pub async fn open(config: &Config, store: &Store, accepts: bool) -> Result<Option<Intake>, AppError> {
-        let is_embedded = config.bus.url.expose().trim().starts_with("embedded:");
+        let is_embedded = config.bus.nats().is_none();
         let file = config.store.sqlite_file();
         // Where a log lies unless the configuration says otherwise.
         let beside: Vec<PathBuf> = file.iter().map(|file| config.server.intake.beside(file)).collect();
@@ -44,17 +43,27 @@ impl Intake {
         };
         let folder = config.server.intake.folder(&file);
         worker::warn_elsewhere(store, Some(&folder), &beside).await;
-        let is_on = config.server.intake.kind == IntakeKind::Log;
         let grace = config.server.shutdown_timeout + AFTER_HTTP;
-        if !is_on && !folder.is_dir() {
-            return Ok(Some(Intake { logs: None, own: None, grace }));
-        }
-        let id = store.intake_database(&random_text(DatabaseId::LENGTH)).await?;
-        let failed = |e| AppError::Intake(folder.clone(), e);
-        let database = DatabaseId::parse(&id)
-            .ok_or_else(|| failed(io::Error::other("the database's id for intake logs is none")))?;
-        let own = if is_on && accepts { Some(own_log(&folder, database).map_err(failed)?) } else { None };
-        Ok(Some(Intake { logs: Some(worker::Logs { folder, database }), own, grace }))
+        let own = match config.server.intake.chosen {
+            _ if !accepts => None,
+            Some(IntakeKind::Direct) => None,
+            Some(IntakeKind::Log) => Some(own_log(&folder, store).await?),
+            // A service that ran before there were logs goes on as before.
+            None => match own_log(&folder, store).await {
+                Ok(own) => Some(own),
+                Err(AppError::Intake(folder, e)) => {
+                    tracing::warn!(?folder, error = %e, "notifications go by the queue: no intake log can be made");
+                    None
+                }
+                Err(e) => return Err(e),
+            },
+        };
+        Ok(Some(Intake { logs: worker::Logs { folder, found: Lately::default() }, own, grace }))
+    }
+
+    /// What of other processes' logs stays.
+    pub fn found(&self) -> Lately {
+        self.logs.found.clone()
     }
 
     /// Where notifications are appended.
@@ -68,10 +77,7 @@ impl Intake {
         let take_over = {
             let (ctx, bus, stop) = (ctx.clone(), bus.clone(), stop.clone());
             async move {
-                match logs {
-                    Some(logs) => worker::take_over(ctx, bus, logs, stop).await,
-                    None => stop.cancelled().await,
-                }
+                worker::take_over(ctx, bus, logs, stop).await;
                 Ok(())
             }
         };
@@ -84,22 +90,36 @@ impl Intake {
     }
 }
 
-/// Renews the gauges of a log; zero where there is none.
-pub(super) fn show(log: Option<&Appender>) {
+/// Renews the gauges of a log, and of what others left; zero where there is none.
+pub(super) fn show(log: Option<&Appender>, found: &Lately) {
     let state = log.map(Appender::state);
     let bytes = state.map_or(0, |state| state.unsettled_bytes);
     let age = state.and_then(|state| state.oldest).unwrap_or_default();
     gauge!(INTAKE_UNSETTLED_BYTES).set(bytes as f64);
     gauge!(INTAKE_OLDEST_SECONDS).set(age.as_secs_f64());
+    let found = found.get();
+    let foreign = found.foreign();
+    for (reason, logs) in [
+        ("blocked", found.blocked.len()),
+        ("another_database", foreign),
+        ("not_readable", found.left.len() - foreign),
+    ] {
+        gauge!(INTAKE_LOGS_LEFT, "reason" => reason).set(logs as f64);
+    }
+    gauge!(INTAKE_DAMAGED_FILES).set(found.damaged as f64);
 }
 
-fn own_log(folder: &Path, database: DatabaseId) -> io::Result<(Appender, Reader)> {
-    prepare(folder)?;
+async fn own_log(folder: &Path, store: &Store) -> Result<(Appender, Reader), AppError> {
+    let failed = |e| AppError::Intake(folder.to_owned(), e);
+    let id = store.intake_database(&random_text(DatabaseId::LENGTH)).await?;
+    let no_id = || failed(io::Error::other("the database's id for intake logs is none"));
+    let database = DatabaseId::parse(&id).ok_or_else(no_id)?;
+    prepare(folder).map_err(failed)?;
     let mut tries = 1;
     loop {
         match open(folder, &log_name(&random_text(20)), database, LogSettings::DEFAULT) {
             Err(_) if tries < TRIES => tries += 1,
-            outcome => return outcome,
+            outcome => return outcome.map_err(failed),
         }
     }
 }

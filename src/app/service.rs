@@ -20,7 +20,7 @@ use crate::config::{Config, ConfigHandle};
 use crate::console;
 use crate::http;
 use crate::http::{HttpShared, Ingress, Listeners};
-use crate::intake::Appender;
+use crate::intake::{Appender, Lately};
 use crate::new_order::PlaceHere;
 use crate::scheduler;
 use crate::secret::random_text;
@@ -118,8 +118,9 @@ impl App {
         let workers = roles.worker.then(|| self.worker_context());
         let placer = workers.clone().map(|ctx| worker::OrderPlacer::new(ctx, settings.store.lease));
         let intake = if roles.worker { Intake::open(&settings, &self.store, roles.ingress).await? } else { None };
+        let found = intake.as_ref().map(Intake::found).unwrap_or_default();
         let log = intake.as_ref().and_then(Intake::appender);
-        self.start_http(&mut running, listeners, (placer, log), &stop);
+        self.start_http(&mut running, listeners, placer, (log, found), &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
         if let Some(ctx) = workers {
             if let Some(intake) = intake {
@@ -164,13 +165,14 @@ impl App {
         &self,
         running: &mut JoinSet<Result<(), AppError>>,
         listeners: Listeners,
-        (placer, log): (Option<worker::OrderPlacer>, Option<Appender>),
+        placer: Option<worker::OrderPlacer>,
+        (log, found): (Option<Appender>, Lately),
         stop: &CancellationToken,
     ) {
         if let Some(placer) = placer.clone() {
             keep(running, placer.until_done(stop.clone()));
         }
-        let (metrics, shown) = (self.metrics.clone(), log.clone());
+        let (metrics, shown) = (self.metrics.clone(), (log.clone(), found.clone()));
         let ingress = Ingress {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -179,12 +181,13 @@ impl App {
             wechat: self.wechat.clone(),
             webhooks: self.webhooks.clone(),
             metrics: Arc::new(move || {
-                intake::show(shown.as_ref());
+                intake::show(shown.0.as_ref(), &shown.1);
                 metrics.render()
             }),
             shutdown: stop.clone(),
             place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
             intake: log.clone(),
+            intake_found: found,
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::finding::{Finding, Status};
-use super::{books, bus, configuration, database, disk, merchants, notify_url};
+use super::{books, bus, configuration, database, disk, intake, merchants, notify_url};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::wechat::certificate;
@@ -35,16 +35,17 @@ pub async fn examine(examined: &Examined) -> Vec<Finding> {
         Err(problems) => return configuration::refused(&problems),
     };
     let (limit, clock) = (examined.limit, &examined.clock);
-    let (database, bus, merchants, disk, address) = tokio::join!(
+    let (database, bus, merchants, disk, intake, address) = tokio::join!(
         within(limit, "database", database::check(&config, clock)),
         within(limit, "bus", bus::check(&config)),
         // Each merchant has its own limit: one without an answer must not hide what was found of the others.
         merchants::check(&config, clock, limit),
         within(limit, "disk", disk::check(&config)),
+        within(limit, "intake", intake::check(&config)),
         within(limit, "notify_url", notify_url::check(&config)),
     );
     let mut findings = configuration::check(&config, clock);
-    findings.extend([database, bus, merchants, disk, address].into_iter().flatten());
+    findings.extend([database, bus, merchants, disk, intake, address].into_iter().flatten());
     if examined.books {
         // It ends between two days; one day may take longer than the limit.
         let late = limit.saturating_mul(BOOKS_LATE);

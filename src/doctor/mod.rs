@@ -11,6 +11,7 @@ mod database;
 mod disk;
 mod examine;
 mod finding;
+mod intake;
 mod merchants;
 mod notify_url;
 

@@ -28,7 +28,7 @@ use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
-use crate::intake::Appender;
+use crate::intake::{Appender, Lately};
 use crate::new_order::PlaceHere;
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
@@ -67,6 +67,8 @@ pub struct Ingress {
     pub place_here: Option<Arc<dyn PlaceHere>>,
     /// Where notifications are accepted, if not in the queue.
     pub intake: Option<Appender>,
+    /// What of other processes' intake logs stays.
+    pub intake_found: Lately,
 }
 
 /// What the routes share.
@@ -81,6 +83,7 @@ pub struct HttpShared {
     pub shutdown: CancellationToken,
     pub place_here: Option<Arc<dyn PlaceHere>>,
     pub intake: Option<Appender>,
+    pub intake_found: Lately,
     pub recorder: Recorder,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
@@ -109,7 +112,7 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here, intake } = ingress;
+        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here, .. } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
             recorder: Recorder::start(store.clone()),
@@ -137,7 +140,8 @@ impl HttpShared {
             metrics,
             shutdown,
             place_here,
-            intake,
+            intake: ingress.intake,
+            intake_found: ingress.intake_found,
         }
     }
 

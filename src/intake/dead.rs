@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::folder;
 use super::folder::{Header, Segment};
 use super::frame::{Found, scan};
+use super::kept::keep_aside;
 use super::name::{DatabaseId, is_log_name};
 use super::reader::Durable;
 use super::record::Record;
@@ -29,6 +30,17 @@ pub struct DeadLog {
 pub struct LeftAlone {
     pub name: String,
     pub why: String,
+}
+
+/// Why a log of another service is not taken over.
+const FOREIGN: &str = "it is of another database";
+pub(super) const NO_LOCK: &str = "it has no lock file";
+
+impl LeftAlone {
+    /// Whether it is another service's, which may live.
+    pub fn is_foreign(&self) -> bool {
+        self.why == FOREIGN
+    }
 }
 
 /// What lies in a folder of logs, beside those of living processes.
@@ -115,17 +127,17 @@ fn examined(entry: &DirEntry, database: DatabaseId) -> io::Result<Examined> {
         return rest(&folder);
     }
     // Before its lock is touched: it may be another service's.
-    if let Some(why) = objection(&segments, database)? {
+    if let Some(why) = objection(&segments, Some(database))? {
         return Ok(Examined::Not(why));
     }
     let lock = match folder::lock(&folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Examined::Not("it has no lock file")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Examined::Not(NO_LOCK)),
         lock => lock?,
     };
     let Some(lock) = lock else { return Ok(Examined::Nothing) };
     // Its process may have written until now.
     let segments = folder::segments(&folder)?;
-    Ok(match objection(&segments, database)? {
+    Ok(match objection(&segments, Some(database))? {
         Some(why) => Examined::Not(why),
         None => Examined::Dead(DeadLog { name: name.to_owned(), folder, segments, _lock: lock }),
     })
@@ -148,12 +160,12 @@ fn rest(folder: &Path) -> io::Result<Examined> {
 }
 
 /// Why a log is not this database's to read. A file that cannot be read holds up no other one: its own reading says so.
-fn objection(segments: &[Segment], database: DatabaseId) -> io::Result<Option<&'static str>> {
+pub(super) fn objection(segments: &[Segment], database: Option<DatabaseId>) -> io::Result<Option<&'static str>> {
     let (mut is_ours, mut unreadable) = (false, None);
     for segment in segments {
         match folder::header_of(segment) {
-            Ok(Header::Of(of)) if of == database => is_ours = true,
-            Ok(Header::Of(_)) => return Ok(Some("it is of another database")),
+            Ok(Header::Of(of)) if Some(of) == database => is_ours = true,
+            Ok(Header::Of(_)) => return Ok(Some(FOREIGN)),
             Ok(Header::Unknown) => return Ok(Some("it is of a form that this version does not know")),
             Ok(Header::Short | Header::Damaged) => {}
             Err(e) => unreadable = Some(e),
@@ -210,7 +222,7 @@ impl DeadLog {
 
     /// Keeps bytes beside the logs; the file they are in. Blocks.
     pub fn keep(&self, position: u64, bytes: &[u8]) -> io::Result<PathBuf> {
-        folder::keep_aside(self.folder.parent().unwrap_or(&self.folder), &self.name, position, bytes)
+        keep_aside(self.folder.parent().unwrap_or(&self.folder), &self.name, position, bytes)
     }
 
     /// Removes the files. Only where everything is settled. Blocks.

@@ -17,8 +17,6 @@ const FORM: [u8; 8] = *b"WXPAYIN1";
 /// The form, the database, the position of the first record, a checksum over all of them.
 pub(super) const HEADER: usize = 40;
 const LOCK: &str = "lock";
-/// The folder of bytes that were not understood, beside the logs.
-pub(super) const KEPT: &str = "damaged";
 
 /// A file of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +65,15 @@ pub(super) fn make_lock(folder: &Path) -> io::Result<Option<File>> {
 /// Takes the lock of a log that is there; makes nothing.
 pub(super) fn lock(folder: &Path) -> io::Result<Option<File>> {
     taken(OpenOptions::new().read(true).open(folder.join(LOCK))?)
+}
+
+/// Whether a process has the lock of a log that is there.
+pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
+    match OpenOptions::new().read(true).open(folder.join(LOCK))?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
 }
 
 fn taken(file: File) -> io::Result<Option<File>> {
@@ -163,36 +170,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }
 
-/// Writes bytes that were not understood into a file of their own, in a folder beside the logs. They are on the disk
-/// when it returns; what was kept before stays.
-pub fn keep_aside(parent: &Path, log: &str, position: u64, bytes: &[u8]) -> io::Result<PathBuf> {
-    let folder = parent.join(KEPT);
-    prepare(&folder)?;
-    let mut number = 0_u32;
-    loop {
-        let path = folder.join(format!("{log}-{position:020}-{number}"));
-        match private().write(true).create_new(true).open(&path) {
-            Ok(mut file) => {
-                file.write_all(bytes)?;
-                file.sync_all()?;
-                sync(&folder)?;
-                return Ok(path);
-            }
-            // Kept by a try before this one, which may have died before it was on the disk.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                if std::fs::read(&path)? == bytes {
-                    File::open(&path)?.sync_all()?;
-                    sync(&folder)?;
-                    return Ok(path);
-                }
-                number += 1;
-            }
-            Err(e) => return Err(e),
-        }
-    }
-}
-
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options

@@ -15,6 +15,7 @@ use super::name::{DatabaseId, is_log_name};
 use super::reader::{Durable, Reader};
 use super::record::Record;
 use super::shared::{AppendError, Entry, LogState, Shared};
+use crate::failpoint;
 
 /// How a log works.
 #[derive(Debug, Clone, Copy)]
@@ -166,17 +167,28 @@ impl Thread {
         }
         let Some(file) = &mut self.file else { return Err(io::Error::other("no file")) };
         let bytes = entries.iter().map(|entry| entry.frame.as_slice()).collect::<Vec<&[u8]>>().concat();
-        let written = file.write_all(&bytes).and_then(|()| {
-            crate::failpoint::point("intake.written");
-            file.sync_data()
+        let written = failpoint::fails("intake.write").and_then(|()| file.write_all(&bytes)).and_then(|()| {
+            failpoint::point("intake.written");
+            failpoint::fails("intake.sync").and_then(|()| file.sync_data())
         });
         match written {
-            Ok(()) => crate::failpoint::point("intake.synced"),
-            // What the file holds now is unknown: it is written to no more. Records that are in it all the same lie
-            // behind the position at which the next file begins, and are passed over.
-            Err(_) => self.file = None,
+            Ok(()) => failpoint::point("intake.synced"),
+            Err(_) => self.give_up_file(),
         }
         written
+    }
+
+    /// What the file holds now is unknown: it is written to no more, and synced no more, as a sync that follows one
+    /// that failed may report success for bytes that are lost. Records that are in it all the same lie behind the
+    /// position at which the next file begins, and are passed over.
+    fn give_up_file(&mut self) {
+        self.file = None;
+        let Some(last) = self.segments.back().filter(|last| last.start == self.position) else { return };
+        // Nothing of it was acknowledged: on a disk without room each try would leave one more. The only file stays,
+        // as a log without any would be taken for one that was settled to its end.
+        if self.segments.len() > 1 && std::fs::remove_file(&last.path).is_ok() {
+            self.segments.pop_back();
+        }
     }
 
     /// Removes files that lie behind the cursor.

@@ -11,6 +11,8 @@
 mod dead;
 mod folder;
 mod frame;
+mod kept;
+mod leftovers;
 mod log;
 mod name;
 mod reader;
@@ -18,8 +20,10 @@ mod record;
 mod shared;
 
 pub use dead::{Damage, DeadLog, LeftAlone, Listing, Part, Piece, dead_logs};
-pub use folder::{keep_aside, prepare};
+pub use folder::prepare;
 pub use frame::{Found, frame_of, scan};
+pub use kept::{KEPT_FOR, MOST_KEPT, forget_kept, keep_aside, kept_files};
+pub use leftovers::{Lately, Leftovers, Lying, Survey, survey};
 pub use log::{Appender, LogSettings, open};
 pub use name::{DatabaseId, is_log_name, log_name};
 pub use reader::{Durable, Log, Reader};

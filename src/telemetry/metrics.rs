@@ -31,6 +31,11 @@ pub const API_KEYS_AGE_SECONDS: &str = "wxpay_api_keys_age_seconds";
 pub const INTAKE_UNSETTLED_BYTES: &str = "wxpay_intake_unsettled_bytes";
 /// Since when the oldest of them waits.
 pub const INTAKE_OLDEST_SECONDS: &str = "wxpay_intake_oldest_seconds";
+/// Intake logs of other processes that stay in the folder, by `reason` (`blocked`, `not_readable`,
+/// `another_database`).
+pub const INTAKE_LOGS_LEFT: &str = "wxpay_intake_logs_left";
+/// Files of bytes of intake logs that were no record.
+pub const INTAKE_DAMAGED_FILES: &str = "wxpay_intake_damaged_files";
 /// Logins to the console, by `outcome` (`done`, `wrong`, `slowed`).
 pub const CONSOLE_LOGINS_TOTAL: &str = "wxpay_console_logins_total";
 /// From a notification's last byte to its answer.
@@ -179,6 +184,8 @@ pub const METRICS: &[Metric] = &[
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
     metric(INTAKE_UNSETTLED_BYTES, Kind::Gauge, Unit::Bytes, &[], "Bytes in the intake log that are not settled"),
     metric(INTAKE_OLDEST_SECONDS, Kind::Gauge, Unit::Seconds, &[], "Age of the oldest record that is not settled"),
+    metric(INTAKE_LOGS_LEFT, Kind::Gauge, Unit::Count, &["reason"], "Intake logs of other processes that stay"),
+    metric(INTAKE_DAMAGED_FILES, Kind::Gauge, Unit::Count, &[], "Files of damaged bytes of intake logs"),
     metric(API_KEYS_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &[], "Age of the list of API keys"),
     metric(
         API_KEYS_NOT_AUDITED_TOTAL,

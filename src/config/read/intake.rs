@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 /// Where notifications are made durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intake {
-    pub kind: IntakeKind,
+    /// None where the configuration leaves it to the service.
+    pub chosen: Option<IntakeKind>,
     /// The folder of the logs, where it is not beside the database.
     pub dir: Option<PathBuf>,
 }

@@ -54,7 +54,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let shutdown_timeout = r.millis("shutdown_timeout_ms", 1_000..=600_000);
     let order_wait = r.millis("order_wait_ms", 0..=60_000);
     let notify_ack_timeout = r.millis("notify_ack_timeout_ms", 100..=4_500);
-    let intake = r.required("intake", |text| match text {
+    let intake = r.optional("intake", |text| match text {
         "direct" => Ok(IntakeKind::Direct),
         "log" => Ok(IntakeKind::Log),
         _ => Err("must be \"direct\" or \"log\"".to_owned()),
@@ -74,7 +74,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         shutdown_timeout: shutdown_timeout?,
         order_wait: order_wait?,
         notify_ack_timeout: notify_ack_timeout?,
-        intake: Intake { kind: intake?, dir: intake_dir? },
+        intake: Intake { chosen: intake?, dir: intake_dir? },
     })
 }
 

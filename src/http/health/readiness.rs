@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::config::ReloadOutcome;
 use crate::http::state::HttpState;
-use crate::intake::LogState;
+use crate::intake::{Appender, LogState};
 use crate::sealed_box::SealKey;
 use crate::store::{Degradation, Degraded, TokenKind, TokenState};
 
@@ -85,7 +85,7 @@ pub async fn look_up(app: &HttpState) -> Readiness {
     let stopping = app.shutdown.is_cancelled().then_some("shutting down");
     let space = space(fill.ok());
     let mut checks = vec![check("database", database), check("bus", bus), space, check("process", stopping)];
-    checks.extend(app.intake.as_ref().map(|log| intake(log.state())));
+    checks.extend(intake(app.intake.as_ref().map(Appender::state), app.intake_found.get().text()));
     let ready = checks.iter().all(|check| check.ok);
     checks.push(check("clock", clock));
     checks.push(check("api_keys", keys_problem(app.keys.age())));
@@ -108,13 +108,24 @@ fn space(fill: Option<Result<Vec<Fill>, LagError>>) -> Check {
     }
 }
 
-/// What waits in the intake log. A full one refuses notifications, so the process is not ready.
-fn intake(log: LogState) -> Check {
-    let percent = log.unsettled_bytes.saturating_mul(100).checked_div(log.max_bytes).unwrap_or(100);
-    let age = log.oldest.unwrap_or_default();
+/// What waits in the intake log, and what others left. A full one refuses notifications, so the process is not ready;
+/// what others left is a reason alone: it keeps this process from nothing.
+fn intake(log: Option<LogState>, left: Option<String>) -> Option<Check> {
+    if log.is_none() && left.is_none() {
+        return None;
+    }
+    let percent_of =
+        |log: LogState| log.unsettled_bytes.saturating_mul(100).checked_div(log.max_bytes).unwrap_or(100);
+    let percent = log.map_or(0, percent_of);
+    let age = log.and_then(|log| log.oldest).unwrap_or_default();
     let (is_filling, is_late) = (percent >= FILLING, age > LOG_LATE);
-    let reason = || format!("{percent} % of the intake log waits, the oldest record for {} s", age.as_secs());
-    Check { name: "intake".into(), ok: percent < FULL, reason: (is_filling || is_late).then(reason) }
+    let waits = || format!("{percent} % of the intake log waits, the oldest record for {} s", age.as_secs());
+    let reasons: Vec<String> = (is_filling || is_late).then(waits).into_iter().chain(left).collect();
+    Some(Check {
+        name: "intake".into(),
+        ok: percent < FULL,
+        reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+    })
 }
 
 /// How reading the file anew ended. A process whose file was refused serves on as before.

@@ -47,6 +47,36 @@ pub(in crate::store) fn read_only(file: &Path) -> ConnectOptions {
     options
 }
 
+/// What the database of SQLite knows of its intake logs.
+#[derive(Debug, Clone, Default)]
+pub struct IntakeFindings {
+    /// The id that their headers name; made with the first of them.
+    pub database: Option<String>,
+    /// Their cursors. One whose log was settled to its end is not among them.
+    pub cursors: Vec<(String, i64)>,
+}
+
+/// Reads what a file of SQLite knows of intake logs; nothing where there is no such file or it has no such tables.
+pub async fn inspect_intake(file: &Path) -> Result<IntakeFindings, DbError> {
+    let mut found = IntakeFindings::default();
+    if !file.exists() {
+        return Ok(found);
+    }
+    let pool = ReadPool::new(Database::connect(read_only(file)).await?, None);
+    let all = async |sql: &str| pool.query_all_raw(DbKind::Sqlite.statement(sql, [])).await;
+    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('intake_database', 'intake_logs')";
+    if all(tables).await?.len() < 2 {
+        return Ok(found);
+    }
+    for row in all("SELECT id FROM intake_database").await? {
+        found.database = Some(row.try_get("", "id")?);
+    }
+    for row in all("SELECT log, position FROM intake_logs WHERE ended_at_ms IS NULL ORDER BY log").await? {
+        found.cursors.push((row.try_get("", "log")?, row.try_get("", "position")?));
+    }
+    Ok(found)
+}
+
 async fn read(kind: DbKind, pool: &ReadPool) -> Result<DbFindings, DbError> {
     let one = async |sql: &str| -> Result<QueryResult, DbError> {
         let row = pool.query_one_raw(kind.statement(sql, [])).await?;

@@ -12,6 +12,6 @@ pub(in crate::store) use arrays::{array, array_type};
 pub use connection::{Db, DbHealth};
 pub use error::DbError;
 pub(in crate::store) use inspect::read_only;
-pub use inspect::{DbFindings, inspect_database};
+pub use inspect::{DbFindings, IntakeFindings, inspect_database, inspect_intake};
 pub use kind::DbKind;
 pub(in crate::store) use kind::placeholders;

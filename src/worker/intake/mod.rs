@@ -1,5 +1,6 @@
 //! The intake log's other side: settling what this process accepts, and taking over what dead processes left.
 
+mod moving;
 mod settle;
 mod take_over;
 

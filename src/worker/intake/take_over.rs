@@ -1,57 +1,55 @@
-//! What dead processes accepted and did not settle moves to the queue. The queue counts attempts: a record that ended
-//! the process must not end every other one.
+//! The logs of dead processes are searched for, and what they accepted and did not settle moves to the queue. The queue
+//! counts attempts: a record that ended the process must not end every other one.
 //!
-//! What must stay true: the cursor stops before what could not be read, and a log goes only when nothing of it is left;
-//! what lies behind such a place moves to the queue all the same. What is lost is said, and WeChat is asked about
-//! everything that is open.
+//! What must stay true: every process with workers searches, whether it writes a log or not, as long as it runs; what
+//! stays in the folder is reported for as long as it stays.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::settle::{MAX_GROUP, queue_row};
+use super::moving::{Ended, ask_about_open, blocking, finish};
 use crate::bus::Bus;
-use crate::intake::{DatabaseId, DeadLog, Part, Piece, dead_logs, is_log_name};
-use crate::store::queue::NewRow;
-use crate::store::{IntakeLog, IntakeStep, Store};
+use crate::intake::{DatabaseId, Lately, LeftAlone, Leftovers, dead_logs, forget_kept, is_log_name, kept_files};
+use crate::secret::random_text;
+use crate::store::{IntakeLog, Store};
 use crate::worker::core::context::Context;
 
 /// How often the logs of dead processes are searched for.
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
 /// How long a log rests that could not be read to its end.
 const BLOCKED_FOR: Duration = Duration::from_secs(300);
+/// How often files of damaged bytes are removed that are too old or too many.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// Why a log has not gone that was taken over.
+const CANNOT_BE_READ: &str = "part of it cannot be read";
 
-/// Where the logs lie, and whose they are.
+/// Where the logs lie, and where it is said what stays there.
 #[derive(Debug, Clone)]
 pub struct Logs {
     pub folder: PathBuf,
-    pub database: DatabaseId,
+    pub found: Lately,
 }
 
 /// What this process knows of logs that stay.
 #[derive(Default)]
 struct Known {
+    /// Whose logs they are; made when there is a folder for them.
+    database: Option<DatabaseId>,
     /// Each is reported once.
     said: HashSet<(String, String)>,
     blocked: HashMap<String, Blocked>,
+    forget_at: Option<Instant>,
 }
 
 struct Blocked {
     until: Instant,
     /// The positions of records that moved from behind what could not be read.
     moved: BTreeSet<u64>,
-}
-
-/// How taking over a log ended.
-enum Ended {
-    Gone,
-    /// Part of it cannot be read.
-    Blocked(BTreeSet<u64>),
-    Stopped,
 }
 
 /// Takes over what dead processes left in this folder, now and whenever another one dies.
@@ -61,20 +59,30 @@ pub async fn take_over(ctx: Context, bus: Bus, logs: Logs, stop: CancellationTok
     }
     let mut known = Known::default();
     loop {
-        search(&ctx, &bus, &logs, (&mut known, &stop)).await;
+        if let Err(e) = search(&ctx, &bus, &logs, (&mut known, &stop)).await {
+            tracing::error!(error = e, "the intake logs of dead processes cannot be searched for");
+        }
         if stop.run_until_cancelled(tokio::time::sleep(SEARCH_EVERY)).await.is_none() {
             return;
         }
     }
 }
 
-async fn search(ctx: &Context, bus: &Bus, logs: &Logs, (known, stop): (&mut Known, &CancellationToken)) {
-    let Logs { folder, database } = logs.clone();
-    let listing = match blocking(move || dead_logs(&folder, database)).await {
-        Ok(listing) => listing,
-        Err(e) => return tracing::error!(error = e, "the intake logs cannot be listed"),
-    };
-    for left in listing.left {
+async fn search(
+    ctx: &Context,
+    bus: &Bus,
+    logs: &Logs,
+    (known, stop): (&mut Known, &CancellationToken),
+) -> Result<(), String> {
+    let folder = logs.folder.clone();
+    if !blocking(move || Ok(folder.is_dir())).await? {
+        logs.found.set(Leftovers::default());
+        return Ok(());
+    }
+    let database = known.database_of(&ctx.store).await?;
+    let folder = logs.folder.clone();
+    let listing = blocking(move || dead_logs(&folder, database)).await?;
+    for left in &listing.left {
         if known.said.insert((left.name.clone(), left.why.clone())) {
             let folder = logs.folder.join(&left.name);
             tracing::error!(?folder, why = left.why, "an intake log is not taken over, and stays");
@@ -83,23 +91,62 @@ async fn search(ctx: &Context, bus: &Bus, logs: &Logs, (known, stop): (&mut Know
             }
         }
     }
+    let mut found = Leftovers { left: listing.left, ..Leftovers::default() };
     for dead in listing.dead {
         let name = dead.name.clone();
+        let mut stays = |why: String| found.blocked.push(LeftAlone { name: name.clone(), why });
         let before = known.blocked.remove(&name);
         if let Some(before) = before.as_ref().filter(|before| before.until > Instant::now()) {
             let before = Blocked { until: before.until, moved: before.moved.clone() };
+            stays(CANNOT_BE_READ.into());
             known.blocked.insert(name, before);
             continue;
         }
         let moved = before.map(|before| before.moved).unwrap_or_default();
         match finish(ctx, bus, (Arc::new(dead), moved), (&logs.folder, stop)).await {
             Ok(Ended::Gone) => {}
-            Ok(Ended::Stopped) => return,
+            Ok(Ended::Stopped) => return Ok(()),
             Ok(Ended::Blocked(moved)) => {
+                stays(CANNOT_BE_READ.into());
                 known.blocked.insert(name, Blocked { until: Instant::now() + BLOCKED_FOR, moved });
             }
-            Err(e) => tracing::error!(log = name, error = e, "the intake log of a dead process has not moved yet"),
+            Err(e) => {
+                tracing::error!(log = name, error = e, "the intake log of a dead process has not moved yet");
+                stays(e);
+            }
         }
+    }
+    known.forget(ctx, &logs.folder).await?;
+    let folder = logs.folder.clone();
+    found.damaged = blocking(move || kept_files(&folder)).await?;
+    logs.found.set(found);
+    Ok(())
+}
+
+impl Known {
+    async fn database_of(&mut self, store: &Store) -> Result<DatabaseId, String> {
+        if let Some(database) = self.database {
+            return Ok(database);
+        }
+        let id = store.intake_database(&random_text(DatabaseId::LENGTH)).await.map_err(|e| e.to_string())?;
+        self.database = DatabaseId::parse(&id);
+        self.database.ok_or_else(|| "the database's id for intake logs is none".to_owned())
+    }
+
+    /// Removes damaged bytes that were kept long enough; none of a log that has a cursor or a folder still.
+    async fn forget(&mut self, ctx: &Context, parent: &Path) -> Result<(), String> {
+        if self.forget_at.is_some_and(|at| at > Instant::now()) {
+            return Ok(());
+        }
+        let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
+        let unsettled = known.into_iter().map(|known| known.log).collect();
+        let parent = parent.to_owned();
+        let gone = blocking(move || forget_kept(&parent, &unsettled, SystemTime::now())).await?;
+        if gone > 0 {
+            tracing::info!(files = gone, "damaged bytes of intake logs were kept long enough");
+        }
+        self.forget_at = Some(Instant::now() + FORGET_EVERY);
+        Ok(())
     }
 }
 
@@ -148,153 +195,5 @@ pub async fn warn_elsewhere(store: &Store, reads: Option<&Path>, others: &[PathB
                 "intake logs lie in a folder that this configuration does not read: server.intake_dir"
             );
         }
-    }
-}
-
-/// The state of a log while it moves.
-struct Moving<'a> {
-    ctx: &'a Context,
-    bus: &'a Bus,
-    dead: Arc<DeadLog>,
-    cursor: u64,
-    /// Whether everything up to here has moved: the cursor does not pass what has not.
-    is_whole: bool,
-    /// What moved from behind the cursor.
-    moved: BTreeSet<u64>,
-    /// The rows of the next step, and the position behind them.
-    rows: Vec<NewRow>,
-    to: u64,
-}
-
-async fn finish(
-    ctx: &Context,
-    bus: &Bus,
-    (dead, moved): (Arc<DeadLog>, BTreeSet<u64>),
-    (folder, stop): (&Path, &CancellationToken),
-) -> Result<Ended, String> {
-    crate::failpoint::point("intake.taken_over");
-    // The database is older than the log where it has no cursor: all of it is read; what was settled changes nothing.
-    ctx.store.open_intake_log(&dead.name, &folder.to_string_lossy()).await.map_err(|e| e.to_string())?;
-    let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
-    let cursor = known.iter().find(|known| known.log == dead.name).map_or(0, |known| known.position);
-    let cursor = u64::try_from(cursor).unwrap_or(0);
-    let mut moving =
-        Moving { ctx, bus, dead: Arc::clone(&dead), cursor, is_whole: true, moved, rows: Vec::new(), to: cursor };
-    // Where the next file has to begin; unknown behind one that cannot be read.
-    let mut expected = Some(cursor);
-    for file in 0..dead.files() {
-        if stop.is_cancelled() {
-            return Ok(Ended::Stopped);
-        }
-        if dead.is_behind(file, cursor) {
-            continue;
-        }
-        let (log, after) = (Arc::clone(&dead), moving.cursor);
-        match blocking(move || log.read(file, after)).await {
-            Ok(part) => {
-                if let Some(from) = expected.filter(|expected| part.begins > *expected) {
-                    lost(ctx, &dead.name, from, part.begins).await?;
-                }
-                // It is shorter than what was settled from it: an older copy, which may lack more.
-                if file + 1 == dead.files() && part.ends < cursor {
-                    lost(ctx, &dead.name, part.ends, cursor).await?;
-                }
-                expected = Some(part.ends.max(cursor));
-                moving.part(part).await?;
-            }
-            Err(e) => {
-                tracing::error!(log = dead.name, file, error = e, "a file of an intake log cannot be read");
-                (expected, moving.is_whole) = (None, false);
-            }
-        }
-    }
-    if !moving.is_whole {
-        return Ok(Ended::Blocked(moving.moved));
-    }
-    ctx.store.end_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
-    let log = Arc::clone(&dead);
-    blocking(move || log.remove()).await?;
-    ctx.store.close_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
-    Ok(Ended::Gone)
-}
-
-impl Moving<'_> {
-    /// Moves what a file holds.
-    async fn part(&mut self, part: Part) -> Result<(), String> {
-        for piece in part.pieces {
-            match piece {
-                Piece::Record(durable) if self.moved.contains(&durable.from) => self.to = durable.to,
-                Piece::Record(durable) => {
-                    match queue_row(self.bus, &durable.record) {
-                        Ok(row) => self.rows.push(row),
-                        Err(e) => {
-                            tracing::error!(log = self.dead.name, error = e, "a record is no message of the queue");
-                            self.keep((durable.from, durable.record.to_bytes()), false).await?;
-                        }
-                    }
-                    if !self.is_whole {
-                        self.moved.insert(durable.from);
-                    }
-                    self.to = durable.to;
-                    if self.rows.len() >= MAX_GROUP {
-                        self.step().await?;
-                    }
-                }
-                Piece::Damage(damage) => {
-                    self.keep((damage.position, damage.bytes), damage.is_end).await?;
-                    // At the end, too: a write that was cut off was not acknowledged, a record that the disk damaged
-                    // may have been.
-                    ask_about_open(self.ctx).await?;
-                }
-                Piece::Unknown(position) => {
-                    tracing::error!(log = self.dead.name, position, "a later version wrote this record: it stays");
-                    self.step().await?;
-                    self.is_whole = false;
-                }
-            }
-        }
-        self.step().await
-    }
-
-    /// Writes what was gathered, with the cursor's move where everything before has moved.
-    async fn step(&mut self) -> Result<(), String> {
-        if self.rows.is_empty() && (!self.is_whole || self.to <= self.cursor) {
-            return Ok(());
-        }
-        let to = if self.is_whole { self.to.max(self.cursor) } else { self.cursor };
-        let [from, until] = [self.cursor, to].map(|position| i64::try_from(position).unwrap_or(i64::MAX));
-        let moved = std::mem::take(&mut self.rows);
-        tracing::info!(log = self.dead.name, records = moved.len(), "records of a dead process move to the queue");
-        let step = IntakeStep { log: self.dead.name.clone(), from, to: until, moved };
-        self.ctx.store.advance_intake(step).await.map_err(|e| e.to_string())?;
-        crate::failpoint::point("intake.moved");
-        self.cursor = to;
-        Ok(())
-    }
-
-    async fn keep(&self, (position, bytes): (u64, Vec<u8>), is_end: bool) -> Result<(), String> {
-        let (log, size) = (Arc::clone(&self.dead), bytes.len());
-        let kept = blocking(move || log.keep(position, &bytes)).await?;
-        let log = &self.dead.name;
-        tracing::error!(log, position, size, is_end, ?kept, "Damage in an intake log: the bytes are kept");
-        Ok(())
-    }
-}
-
-/// Bytes between these positions were accepted and are nowhere.
-async fn lost(ctx: &Context, log: &str, from: u64, to: u64) -> Result<(), String> {
-    tracing::error!(log, from, to, "Notifications of an intake log are missing: WeChat is asked about what is open");
-    ask_about_open(ctx).await
-}
-
-async fn ask_about_open(ctx: &Context) -> Result<(), String> {
-    ctx.store.ask_about_all_open(ctx.clock.now()).await.map_err(|e| e.to_string())
-}
-
-/// Reads and writes files beside the threads of the runtime.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, String> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome.map_err(|e| e.to_string()),
-        Err(e) => Err(e.to_string()),
     }
 }

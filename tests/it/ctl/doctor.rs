@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::Config;
 use wxpay_worker::doctor::{Examined, Finding, Space, Status, examine, of_configuration, of_space};
-use wxpay_worker::store::Db;
+use wxpay_worker::store::{Db, Store};
 
 use super::support::{Operator, run, wxpayctl};
 use crate::harness::db::TestDb;
@@ -114,6 +114,7 @@ async fn a_sound_installation_has_nothing_to_mend_and_is_not_changed() {
         ("bus_space", Some("PAY_IN")),
         ("merchant", Some("main")),
         ("notify_url", Some("server.public_url")),
+        ("intake", None),
         ("service", None),
     ] {
         let ok = findings.iter().any(|finding| {
@@ -242,6 +243,46 @@ async fn a_missing_migration_and_a_full_queue_are_named_on_both_databases() {
         execute(&db, "UPDATE bus_streams SET size_bytes = 0").await;
         installation.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_intake_logs_is_named_and_left_as_it_is() {
+    use crate::intake::support::{NAME, record};
+    use wxpay_worker::intake::{DatabaseId, LogSettings, keep_aside, open};
+    let installation = Installation::new().await;
+    let db = installation.service.open_db().await;
+    let id = Store::new(db.clone()).intake_database("abcdefghij0123456789").await.unwrap();
+    let file = installation.service.db.url().trim_start_matches("sqlite://").to_owned();
+    let folder = std::path::PathBuf::from(format!("{file}.intake"));
+    let id = DatabaseId::parse(&id).unwrap();
+    let (appender, mut reader) = open(&folder, NAME, id, LogSettings::DEFAULT).unwrap();
+    appender.append(record(b"accepted")).await.unwrap();
+    says(&installation.finding("intake", Status::Ok).await, &["1 intake logs of running processes"]);
+    appender.close();
+    while !reader.take(9).await.is_empty() {}
+    drop((appender, reader));
+    let other = folder.join("notify-bbbbbbbbbbbbbbbbbbbb");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("00000000000000000000-00000000000000000000.log"), b"WXPAYIN1").unwrap();
+    keep_aside(&folder, NAME, 7, b"no record").unwrap();
+    execute(&db, "INSERT INTO intake_logs (log, folder, position, opened_at_ms) VALUES ('notify-cc', '/gone', 7, 1)")
+        .await;
+    let findings = installation.findings().await;
+    let found: Vec<&Finding> = findings.iter().filter(|finding| finding.check == "intake").collect();
+    let wanted: [&[&str]; 4] = [
+        &[NAME, "bytes of notifications of a process that ended", "start wxpayd"],
+        &["notify-bbbbbbbbbbbbbbbbbbbb", "no file of it has a valid header", "docs/intake.md"],
+        &["1 files of damaged bytes"],
+        &["notify-cc", "1 logs are missing", "server.intake_dir"],
+    ];
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for (finding, words) in found.into_iter().zip(wanted) {
+        assert_eq!(finding.status, Status::Warning, "{finding:?}");
+        says(finding, words);
+    }
+    assert!(folder.join(NAME).join("lock").exists() && other.exists(), "a check changes nothing");
+    installation.service.leave_unfinished("no process runs that settles what lies there");
+    installation.finish().await;
 }
 
 async fn execute(db: &Db, sql: &str) {

@@ -39,10 +39,12 @@ fn orders() -> usize {
 struct Cast {
     stays: &'static str,
     die: [&'static str; 2],
+    /// Whether those that accept have an intake log.
+    has_log: bool,
 }
 
-const WORKERS: Cast = Cast { stays: "ingress,relay,scheduler", die: ["worker", "worker"] };
-const WITH_A_LOG: Cast = Cast { stays: "relay,scheduler", die: ["ingress,worker", "worker"] };
+const WORKERS: Cast = Cast { stays: "ingress,relay,scheduler", die: ["worker", "worker"], has_log: false };
+const WITH_A_LOG: Cast = Cast { stays: "relay,scheduler", die: ["ingress,worker", "worker"], has_log: true };
 
 /// Kills one of two processes every 0.3 to 1 s and starts another.
 async fn storm(rig: &Processes, (processes, cast): (&mut [Process; 2], &Cast), dice: &mut Dice) {
@@ -94,7 +96,22 @@ async fn survives_a_storm(rig: Processes, cast: Cast) {
     until(&format!("an empty queue (seed {seed})"), || async { rig.is_drained(&db, &bus).await.then_some(()) }).await;
     audit::all_paid_once(&rig, base, &orders).await;
     audit::published_once(&rig, &db, "order.paid", orders.len()).await;
+    if cast.has_log {
+        the_log_is_used(&rig, base).await;
+    }
     rig.finish().await;
+}
+
+/// Every process that accepted was one like that which lives now: it settles from its log.
+async fn the_log_is_used(rig: &Processes, base: &str) {
+    let db = rig.open_db().await;
+    let settled = "SELECT COALESCE(SUM(position), 0) FROM intake_logs";
+    let before = rig.number(&db, settled).await;
+    rig.place(base, "A900000", 100).await;
+    rig.pay("A900000").await;
+    rig.until_state(base, "A900000", "paid").await;
+    assert!(rig.number(&db, settled).await > before, "the cursor moved");
+    rig.until_drained().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,6 +126,5 @@ async fn orders_are_paid_once_while_workers_die_at_random_on_embedded_and_postgr
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_paid_once_while_processes_with_an_intake_log_die_at_random() {
-    let service = TestService::embedded_sqlite().await.config("[server]\nintake = \"log\"");
-    survives_a_storm(service.processes().await, WITH_A_LOG).await;
+    survives_a_storm(TestService::embedded_sqlite().await.processes().await, WITH_A_LOG).await;
 }

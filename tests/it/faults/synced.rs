@@ -81,7 +81,7 @@ async fn a_nats_server_that_syncs_later_acknowledges_what_is_not_synced() {
 async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles() {
     const ORDERS: usize = 50;
     let number = |n: usize| format!("A{n:06}");
-    let rig = TestService::embedded_sqlite().await.processes().await;
+    let rig = TestService::embedded_sqlite().await.direct().processes().await;
     let all = rig.run_all().await;
     for n in 0..ORDERS {
         rig.place(&all.base, &number(n), 100).await;
@@ -102,7 +102,7 @@ async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles(
     for file in ["wxpay.db", "wxpay.db-wal"] {
         std::fs::copy(from.path().join(file), to.path().join(file)).unwrap();
     }
-    let next = TestService::new().on(TestDb::Sqlite(to)).with(Queue::Embedded).processes().await;
+    let next = TestService::new().on(TestDb::Sqlite(to)).with(Queue::Embedded).direct().processes().await;
     let db = next.open_db().await;
     let kept = format!("SELECT COUNT(*) FROM bus_messages WHERE subject = '{SUBJECT}'");
     assert_eq!(next.number(&db, &kept).await, ORDERS as i64);

@@ -8,6 +8,7 @@ use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::store::{BookRange, Db, Store};
 
+use super::service::logs::unsettled;
 use super::sql::{number, texts};
 
 /// What a test says of its own end.
@@ -116,7 +117,9 @@ pub async fn problems(expected: &Expected, db: &Db, bus: Option<&Bus>, truth: &V
 
 /// What is left to do.
 pub async fn unfinished(db: &Db, bus: &Bus) -> Vec<String> {
-    let mut left = Vec::new();
+    // Before the queue: what leaves a log goes there.
+    let mut left: Vec<String> =
+        unsettled(db).await.into_iter().map(|log| format!("an intake log is not settled: {log}")).collect();
     match bus.lag().await {
         Err(error) => left.push(format!("the bus does not answer: {error}")),
         Ok(lag) => left.extend(

@@ -13,7 +13,7 @@ use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
 use wxpay_worker::http::{HttpShared, Ingress, LastReadiness};
-use wxpay_worker::intake::LogSettings;
+use wxpay_worker::intake::{Lately, LogSettings};
 use wxpay_worker::reference::problem_routes;
 use wxpay_worker::webhooks;
 use wxpay_worker::wechat::transport::Client;
@@ -115,6 +115,7 @@ fn ingress(stage: &Stage, shutdown: &CancellationToken) -> Ingress {
         shutdown: shutdown.clone(),
         place_here: None,
         intake: None,
+        intake_found: Lately::default(),
     }
 }
 

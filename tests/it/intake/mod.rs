@@ -1,6 +1,7 @@
 //! The intake log: its form at every byte, appending and its limits, logs that dead processes left, and settling.
 
 mod frames;
+mod kept;
 mod left;
 mod log;
 pub mod support;

@@ -44,7 +44,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
     ("reconcile", "money ids clock secret config telemetry event reconciliation wechat store failpoint"),
     ("books", "ids clock store"),
-    ("doctor", "ids clock secret config store bus wechat merchant_setup books"),
+    ("doctor", "ids clock secret config store bus intake wechat merchant_setup books"),
     (
         "ops",
         "money ids clock secret config telemetry event order refund reconciliation trade wechat store bus failpoint \

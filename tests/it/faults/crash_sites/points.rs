@@ -290,7 +290,8 @@ pub async fn run(mut cases: Vec<Case>) {
             let name = format!("{rig:?}, {scenario:?}, {roles} dies at {site}");
             let played = tokio::spawn(async move {
                 let rig = match rig {
-                    Rigged::EmbeddedSqlite => TestService::embedded_sqlite().await,
+                    // The points of the log have a test of their own.
+                    Rigged::EmbeddedSqlite => TestService::embedded_sqlite().await.direct(),
                     Rigged::EmbeddedPostgres => TestService::embedded_postgres().await,
                     Rigged::NatsSqlite => TestService::nats_sqlite().await,
                     Rigged::NatsPostgres => TestService::nats_postgres().await,

@@ -58,7 +58,7 @@ async fn all_is_well(rig: &Processes, mut service: Process, orders: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_answered_with_fail_and_afterwards_everything_recovers() {
-    let rig = TestService::embedded_sqlite().await.processes().await;
+    let rig = TestService::embedded_sqlite().await.direct().processes().await;
     let service = run_without_signal(&rig).await;
     let (before, meanwhile) = (numbers(0..2), numbers(2..14));
     for (order_no, amount_fen) in &before {
@@ -103,7 +103,7 @@ async fn what_nats_keeps_is_settled_once_the_disk_is_not_full_any_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwards_everything_recovers() {
-    let rig = TestService::embedded_sqlite().await.processes().await;
+    let rig = TestService::embedded_sqlite().await.direct().processes().await;
     let service = rig.run_all().await;
     rig.place(&service.base, "A000000", 100).await;
     let meanwhile = numbers(1..13);

@@ -1,6 +1,6 @@
 //! What is left of dead processes' logs: taken over as far as it can be read, and what is none of ours stays.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 use wxpay_worker::clock::Clock;
@@ -18,7 +18,6 @@ use crate::harness::service::{KEY, Processes};
 use crate::harness::sql::texts;
 
 const NAME: &str = "notify-dddddddddddddddddddd";
-const LEDGER: &str = "SELECT COUNT(*) FROM ledger";
 
 /// A payment of this order that the test signed, as the ingress appends it.
 fn notified(n: u32) -> Record {
@@ -46,16 +45,6 @@ async fn dead_log(rig: &Processes, records: Vec<Record>) -> Vec<PathBuf> {
     while !reader.take(100).await.is_empty() {}
     files(&folder(rig).join(NAME))
 }
-
-fn files(log: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some()).collect();
-    files.sort();
-    files
-}
-
-/// Has WeChat asked about no open order before its expiry.
-const NOT_NOW: &str = "UPDATE orders SET next_query_at_ms = expires_at_ms WHERE state = 'payable'";
 
 /// A service that placed three orders and ended; nothing asks WeChat about them before they expire.
 async fn with_orders() -> Processes {
@@ -104,6 +93,8 @@ async fn a_file_that_cannot_be_read_stops_the_cursor_and_nothing_else_until_it_c
     for _ in 0..2 {
         let service = rig.run_all().await;
         said(&rig, "a file of an intake log cannot be read").await;
+        let blocked = "wxpay_intake_logs_left{reason=\"blocked\"}";
+        until("it is counted", || async { (rig.metric(&service, blocked).await == Some(1)).then_some(()) }).await;
         for order_no in ["L000001", "L000003"] {
             rig.until_state(&service.base, order_no, "paid").await;
         }

@@ -1,7 +1,11 @@
 //! The intake log in running processes: settled once whichever dies, taken over whatever is left, and watched.
 
+mod beside;
+mod chosen;
+mod disk;
 mod left;
 mod settled;
+mod stays;
 mod support;
 mod watched;
 

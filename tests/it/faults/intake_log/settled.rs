@@ -115,6 +115,13 @@ async fn a_killed_process_loses_and_doubles_nothing_that_its_log_had() {
     until_paid(&rig, &db).await;
     rig.until_drained().await;
     audit::all_paid_once(&rig, &service.base, &orders).await;
+    // Every process was one like this, which settles from its log.
+    let before = rig.number(&db, SETTLED_BYTES).await;
+    rig.place(&service.base, "L900000", 100).await;
+    rig.pay("L900000").await;
+    rig.until_state(&service.base, "L900000", "paid").await;
+    assert!(rig.number(&db, SETTLED_BYTES).await > before, "the cursor moved");
+    rig.until_drained().await;
     drop(beside);
     rig.finish().await;
 }

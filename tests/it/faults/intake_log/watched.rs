@@ -4,7 +4,7 @@ use super::support::*;
 use crate::faults::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
 use crate::harness::locker::Locker;
-use crate::harness::service::{KEY, Process, Processes, TestService};
+use crate::harness::service::{KEY, Process, Processes};
 
 const BYTES: &str = "wxpay_intake_unsettled_bytes";
 const AGE: &str = "wxpay_intake_oldest_seconds";
@@ -73,23 +73,5 @@ async fn a_log_whose_thread_dies_acknowledges_nothing_and_ends_the_process() {
     let service = rig.run_all().await;
     rig.until_state(&service.base, "L000001", "paid").await;
     rig.until_drained().await;
-    rig.finish().await;
-}
-
-/// An installation that does not ask for a log has none of it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn by_default_there_is_no_log() {
-    let rig = TestService::embedded_sqlite().await.processes().await;
-    let service = rig.run_all().await;
-    let orders = orders(2);
-    place_and_pay(&rig, &service.base, &orders).await;
-    let db = rig.open_db().await;
-    until_paid(&rig, &db).await;
-    rig.until_drained().await;
-    assert_eq!(rig.number(&db, CURSORS).await, 0);
-    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM intake_database").await, 0);
-    assert!(!folder(&rig).exists());
-    let (_, ready) = rig.get(&service.base, "/readyz").await;
-    assert_eq!(ready["checks"].get("intake"), None, "{ready}");
     rig.finish().await;
 }

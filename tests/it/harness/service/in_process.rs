@@ -19,6 +19,7 @@ use wxpay_worker::store::{Db, Store, StoredOrder};
 
 use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
+use super::logs::unsettled;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
 use crate::harness::{TEST_TIMEOUT, within_timeout};
@@ -288,6 +289,10 @@ impl InProcess {
     }
 
     async fn is_idle(&self) -> bool {
+        // Before the queue: what leaves a log goes there.
+        if !unsettled(self.store.db()).await.is_empty() {
+            return false;
+        }
         let due = format!("SELECT COUNT(*) FROM deferred WHERE next_attempt_at_ms <= {}", self.clock.now().as_ms());
         let lag = self.bus.lag().await;
         lag.is_ok_and(|all| all.iter().all(|l| l.pending == 0 && l.in_flight == 0))

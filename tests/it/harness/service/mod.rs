@@ -4,6 +4,7 @@ mod accounts;
 mod config;
 mod environment;
 mod in_process;
+pub mod logs;
 mod processes;
 mod queue;
 
@@ -66,7 +67,7 @@ pub struct TestService {
 }
 
 impl TestService {
-    /// On SQLite with the embedded bus.
+    /// On SQLite with the embedded bus, so with an intake log where ingress and workers are in one process.
     pub fn new() -> TestService {
         TestService {
             db: TestDb::sqlite(),
@@ -129,6 +130,11 @@ impl TestService {
     pub fn config(mut self, sections: &str) -> TestService {
         self.config.push(sections.to_owned());
         self
+    }
+
+    /// Notifications go by the queue, also where a log is the default.
+    pub fn direct(self) -> TestService {
+        self.config("[server]\nintake = \"direct\"")
     }
 
     /// A mini program of the merchant, too.

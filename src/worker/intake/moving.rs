@@ -1,0 +1,176 @@
+//! Moving a dead process's log to the queue, file by file, with its cursor.
+//!
+//! What must stay true: the cursor stops before what could not be read, and a log goes only when nothing of it is left;
+//! what lies behind such a place moves to the queue all the same. What is lost is said, and WeChat is asked about
+//! everything that is open.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::settle::{MAX_GROUP, queue_row};
+use crate::bus::Bus;
+use crate::intake::{DeadLog, Part, Piece};
+use crate::store::IntakeStep;
+use crate::store::queue::NewRow;
+use crate::worker::core::context::Context;
+
+/// How taking over a log ended.
+pub(super) enum Ended {
+    Gone,
+    /// Part of it cannot be read.
+    Blocked(BTreeSet<u64>),
+    Stopped,
+}
+
+/// The state of a log while it moves.
+struct Moving<'a> {
+    ctx: &'a Context,
+    bus: &'a Bus,
+    dead: Arc<DeadLog>,
+    cursor: u64,
+    /// Whether everything up to here has moved: the cursor does not pass what has not.
+    is_whole: bool,
+    /// What moved from behind the cursor.
+    moved: BTreeSet<u64>,
+    /// The rows of the next step, and the position behind them.
+    rows: Vec<NewRow>,
+    to: u64,
+}
+
+/// Moves what lies behind the cursor and, where that is all, removes the log. `moved`: what of it has moved before.
+pub(super) async fn finish(
+    ctx: &Context,
+    bus: &Bus,
+    (dead, moved): (Arc<DeadLog>, BTreeSet<u64>),
+    (folder, stop): (&Path, &CancellationToken),
+) -> Result<Ended, String> {
+    crate::failpoint::point("intake.taken_over");
+    // The database is older than the log where it has no cursor: all of it is read; what was settled changes nothing.
+    ctx.store.open_intake_log(&dead.name, &folder.to_string_lossy()).await.map_err(|e| e.to_string())?;
+    let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
+    let cursor = known.iter().find(|known| known.log == dead.name).map_or(0, |known| known.position);
+    let cursor = u64::try_from(cursor).unwrap_or(0);
+    let mut moving =
+        Moving { ctx, bus, dead: Arc::clone(&dead), cursor, is_whole: true, moved, rows: Vec::new(), to: cursor };
+    // Where the next file has to begin; unknown behind one that cannot be read.
+    let mut expected = Some(cursor);
+    for file in 0..dead.files() {
+        if stop.is_cancelled() {
+            return Ok(Ended::Stopped);
+        }
+        if dead.is_behind(file, cursor) {
+            continue;
+        }
+        let (log, after) = (Arc::clone(&dead), moving.cursor);
+        match blocking(move || log.read(file, after)).await {
+            Ok(part) => {
+                if let Some(from) = expected.filter(|expected| part.begins > *expected) {
+                    lost(ctx, &dead.name, from, part.begins).await?;
+                }
+                // It is shorter than what was settled from it: an older copy, which may lack more.
+                if file + 1 == dead.files() && part.ends < cursor {
+                    lost(ctx, &dead.name, part.ends, cursor).await?;
+                }
+                expected = Some(part.ends.max(cursor));
+                moving.part(part).await?;
+            }
+            Err(e) => {
+                tracing::error!(log = dead.name, file, error = e, "a file of an intake log cannot be read");
+                (expected, moving.is_whole) = (None, false);
+            }
+        }
+    }
+    if !moving.is_whole {
+        return Ok(Ended::Blocked(moving.moved));
+    }
+    ctx.store.end_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
+    let log = Arc::clone(&dead);
+    blocking(move || log.remove()).await?;
+    ctx.store.close_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
+    Ok(Ended::Gone)
+}
+
+impl Moving<'_> {
+    /// Moves what a file holds.
+    async fn part(&mut self, part: Part) -> Result<(), String> {
+        for piece in part.pieces {
+            match piece {
+                Piece::Record(durable) if self.moved.contains(&durable.from) => self.to = durable.to,
+                Piece::Record(durable) => {
+                    match queue_row(self.bus, &durable.record) {
+                        Ok(row) => self.rows.push(row),
+                        Err(e) => {
+                            tracing::error!(log = self.dead.name, error = e, "a record is no message of the queue");
+                            self.keep((durable.from, durable.record.to_bytes()), false).await?;
+                        }
+                    }
+                    if !self.is_whole {
+                        self.moved.insert(durable.from);
+                    }
+                    self.to = durable.to;
+                    if self.rows.len() >= MAX_GROUP {
+                        self.step().await?;
+                    }
+                }
+                Piece::Damage(damage) => {
+                    self.keep((damage.position, damage.bytes), damage.is_end).await?;
+                    // At the end, too: a write that was cut off was not acknowledged, a record that the disk damaged
+                    // may have been.
+                    ask_about_open(self.ctx).await?;
+                }
+                Piece::Unknown(position) => {
+                    tracing::error!(log = self.dead.name, position, "a later version wrote this record: it stays");
+                    self.step().await?;
+                    self.is_whole = false;
+                }
+            }
+        }
+        self.step().await
+    }
+
+    /// Writes what was gathered, with the cursor's move where everything before has moved.
+    async fn step(&mut self) -> Result<(), String> {
+        if self.rows.is_empty() && (!self.is_whole || self.to <= self.cursor) {
+            return Ok(());
+        }
+        let to = if self.is_whole { self.to.max(self.cursor) } else { self.cursor };
+        let [from, until] = [self.cursor, to].map(|position| i64::try_from(position).unwrap_or(i64::MAX));
+        let moved = std::mem::take(&mut self.rows);
+        tracing::info!(log = self.dead.name, records = moved.len(), "records of a dead process move to the queue");
+        let step = IntakeStep { log: self.dead.name.clone(), from, to: until, moved };
+        self.ctx.store.advance_intake(step).await.map_err(|e| e.to_string())?;
+        crate::failpoint::point("intake.moved");
+        self.cursor = to;
+        Ok(())
+    }
+
+    async fn keep(&self, (position, bytes): (u64, Vec<u8>), is_end: bool) -> Result<(), String> {
+        let (log, size) = (Arc::clone(&self.dead), bytes.len());
+        let kept = blocking(move || log.keep(position, &bytes)).await?;
+        let log = &self.dead.name;
+        tracing::error!(log, position, size, is_end, ?kept, "Damage in an intake log: the bytes are kept");
+        Ok(())
+    }
+}
+
+/// Bytes between these positions were accepted and are nowhere.
+async fn lost(ctx: &Context, log: &str, from: u64, to: u64) -> Result<(), String> {
+    tracing::error!(log, from, to, "Notifications of an intake log are missing: WeChat is asked about what is open");
+    ask_about_open(ctx).await
+}
+
+/// Has WeChat asked about everything that is open.
+pub(super) async fn ask_about_open(ctx: &Context) -> Result<(), String> {
+    ctx.store.ask_about_all_open(ctx.clock.now()).await.map_err(|e| e.to_string())
+}
+
+/// Reads and writes files beside the threads of the runtime.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome.map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    }
+}

@@ -99,11 +99,9 @@ pub(super) fn show(log: Option<&Appender>, found: &Lately) {
     gauge!(INTAKE_OLDEST_SECONDS).set(age.as_secs_f64());
     let found = found.get();
     let foreign = found.foreign();
-    for (reason, logs) in [
-        ("blocked", found.blocked.len()),
-        ("another_database", foreign),
-        ("not_readable", found.left.len() - foreign),
-    ] {
+    for (reason, logs) in
+        [("blocked", found.blocked.len()), ("another_database", foreign), ("not_readable", found.left.len() - foreign)]
+    {
         gauge!(INTAKE_LOGS_LEFT, "reason" => reason).set(logs as f64);
     }
     gauge!(INTAKE_DAMAGED_FILES).set(found.damaged as f64);

@@ -81,7 +81,8 @@ fn missing(folder: &Path, found: &Survey, known: &IntakeFindings) -> Option<Find
     let lies = |name: &String| {
         found.logs.iter().any(|log| log.name == *name) || found.leftovers.left.iter().any(|left| left.name == *name)
     };
-    let gone: Vec<PathBuf> = known.cursors.iter().filter(|(log, _)| !lies(log)).map(|(log, _)| folder.join(log)).collect();
+    let gone: Vec<PathBuf> =
+        known.cursors.iter().filter(|(log, _)| !lies(log)).map(|(log, _)| folder.join(log)).collect();
     let first = gone.first()?;
     let text = format!("{} logs are missing that were not settled to their end", gone.len());
     Some(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::record::Record;
+use super::record::{Known, Record};
 
 /// Why a record was not taken. It may be appended again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +65,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub record: Record,
+    pub known: Option<Known>,
     pub frame: Vec<u8>,
     pub done: oneshot::Sender<Result<(), AppendError>>,
 }
@@ -129,6 +130,11 @@ impl Shared {
         std::mem::take(&mut waiting.entries)
     }
 
+    /// Bytes that were taken and are not settled.
+    pub fn unsettled(&self) -> u64 {
+        self.unsettled.load(Ordering::Acquire)
+    }
+
     /// The position up to which everything is settled.
     pub fn settled(&self) -> u64 {
         self.settled.load(Ordering::Acquire)
@@ -155,7 +161,7 @@ impl Shared {
 
     pub fn state(&self) -> LogState {
         LogState {
-            unsettled_bytes: self.unsettled.load(Ordering::Acquire),
+            unsettled_bytes: self.unsettled(),
             max_bytes: self.max_bytes,
             oldest: self.times().front().map(|(_, at)| at.elapsed()),
         }

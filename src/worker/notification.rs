@@ -1,6 +1,7 @@
 //! `notify.received`: verify again, and settle what WeChat says. Of refunds, `refunds` has the rest.
 //!
-//! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently.
+//! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently. Of what never
+//! left the process, the notice that was verified is used ([`crate::accepted`]).
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -82,7 +83,7 @@ pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Op
     let (mut items, mut payments) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
     for delivery in &deliveries {
         let event = Envelope::<NotifyReceived>::parse(&delivery.message.payload).ok();
-        let payment = event.and_then(|event| payment_of(ctx, &delivery.message.subject, &event));
+        let payment = event.and_then(|event| payment_of(ctx, &delivery.message.subject, (&event, None)));
         payments.push(payment.map(|(item, record, payment)| {
             items.push(Item { ending: delivery.ending.clone(), ..item });
             (record, payment)
@@ -101,29 +102,41 @@ pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Op
 }
 
 /// The payment of a record of the intake log, under the same conditions.
-pub(in crate::worker) fn item_of(ctx: &Context, subject: &str, event: &Envelope<NotifyReceived>) -> Option<Item> {
+/// What this process verified itself, when it accepted it, has its notice with it.
+pub(in crate::worker) fn item_of(
+    ctx: &Context,
+    subject: &str,
+    (event, notice): (&Envelope<NotifyReceived>, Option<&Notice>),
+) -> Option<Item> {
     // What panics here panics again in the queue, where it is counted and ends as a dead letter.
-    let item = AssertUnwindSafe(|| payment_of(ctx, subject, event).map(|(item, ..)| item));
+    let item = AssertUnwindSafe(|| payment_of(ctx, subject, (event, notice)).map(|(item, ..)| item));
     std::panic::catch_unwind(item).ok().flatten()
 }
 
 fn payment_of(
     ctx: &Context,
     subject: &str,
-    event: &Envelope<NotifyReceived>,
+    (event, notice): (&Envelope<NotifyReceived>, Option<&Notice>),
 ) -> Option<(Item, NotificationRecord, Payment)> {
     let merchant = handler::merchant_of(ctx, subject)?;
     if event.data.kind == NoticeKind::Refund {
         return None;
     }
-    let apps = ctx.app_ids(merchant);
-    let notice = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
+    let read;
+    let notice = match notice {
+        Some(notice) => notice,
+        None => {
+            let apps = ctx.app_ids(merchant);
+            read = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
+            &read
+        }
+    };
     let NoticeResult::Paid(payment) = &notice.result else { return None };
-    if asks_first(merchant, &notice, payment) {
+    if asks_first(merchant, notice, payment) {
         return None;
     }
-    let record = of_payment(verified(record(ctx, event, merchant), &notice), payment);
-    let item = item(ctx, &record, &notice, payment);
+    let record = of_payment(verified(record(ctx, event, merchant), notice), payment);
+    let item = item(ctx, &record, notice, payment);
     let payment = payment.clone();
     crate::failpoint::point("worker.verified");
     Some((item, record, payment))

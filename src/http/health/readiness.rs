@@ -114,18 +114,13 @@ fn intake(log: Option<LogState>, left: Option<String>) -> Option<Check> {
     if log.is_none() && left.is_none() {
         return None;
     }
-    let percent_of =
-        |log: LogState| log.unsettled_bytes.saturating_mul(100).checked_div(log.max_bytes).unwrap_or(100);
+    let percent_of = |log: LogState| log.unsettled_bytes.saturating_mul(100).checked_div(log.max_bytes).unwrap_or(100);
     let percent = log.map_or(0, percent_of);
     let age = log.and_then(|log| log.oldest).unwrap_or_default();
     let (is_filling, is_late) = (percent >= FILLING, age > LOG_LATE);
     let waits = || format!("{percent} % of the intake log waits, the oldest record for {} s", age.as_secs());
     let reasons: Vec<String> = (is_filling || is_late).then(waits).into_iter().chain(left).collect();
-    Some(Check {
-        name: "intake".into(),
-        ok: percent < FULL,
-        reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-    })
+    Some(Check { name: "intake".into(), ok: percent < FULL, reason: (!reasons.is_empty()).then(|| reasons.join("; ")) })
 }
 
 /// How reading the file anew ended. A process whose file was refused serves on as before.

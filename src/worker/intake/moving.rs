@@ -168,7 +168,9 @@ pub(super) async fn ask_about_open(ctx: &Context) -> Result<(), String> {
 }
 
 /// Reads and writes files beside the threads of the runtime.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, String> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, String> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(|e| e.to_string()),
         Err(e) => Err(e.to_string()),

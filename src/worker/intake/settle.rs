@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::accepted::Accepted;
 use crate::bus::{Bus, Message};
 use crate::event::command::NotifyReceived;
 use crate::event::envelope::Envelope;
@@ -209,8 +210,8 @@ impl Settler<'_> {
                 tokio::task::yield_now().await;
             }
             let record = &durable.record;
-            let event = if only_moves { None } else { event_of(record).ok() };
-            if let Some(item) = event.and_then(|event| item_of(&ctx, &record.subject, &event)) {
+            let item = if only_moves { None } else { item_of_record(&ctx, durable) };
+            if let Some(item) = item {
                 prepared.items.push(item);
                 prepared.places.push(place);
             } else {
@@ -231,6 +232,15 @@ impl Settler<'_> {
         tracing::error!(error, ?kept, "a record of the intake log is no message: its bytes are kept");
         Ok(None)
     }
+}
+
+fn item_of_record(ctx: &Context, durable: &Durable) -> Option<Item> {
+    let subject = &durable.record.subject;
+    if let Some(known) = durable.known.as_ref().and_then(|known| known.downcast_ref::<Accepted>()) {
+        return item_of(ctx, subject, (&known.event, Some(&known.notice)));
+    }
+    let event = event_of(&durable.record).ok()?;
+    item_of(ctx, subject, (&event, None))
 }
 
 fn event_of(record: &Record) -> Result<Envelope<NotifyReceived>, String> {

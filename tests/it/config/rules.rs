@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wxpay_worker::config::{AppKind, KeyHash, Merchants, Scope};
+use wxpay_worker::config::{AppKind, IntakeKind, KeyHash, Merchants, Scope};
 use wxpay_worker::trade::SignType;
 
 use super::support::*;
@@ -16,6 +16,7 @@ fn a_sound_configuration_arrives_in_its_types() {
     assert_eq!(config.server.notify_ack_timeout, Duration::from_secs(3));
     assert_eq!(config.server.admin_listen, None);
     assert_eq!(config.server.notify_listen, None);
+    assert_eq!(config.server.intake.chosen, None);
     assert_eq!(config.orders.default_expiry, Duration::from_secs(7200));
     assert!(config.store.url.expose().contains(PASSWORD));
     let app = config.app("shop").unwrap();
@@ -32,6 +33,7 @@ fn a_sound_configuration_arrives_in_its_types() {
 
 /// (what is replaced, by what, how the one problem must begin, what it must say)
 const BROKEN: &[(&str, &str, &str, &str)] = &[
+    ("[server]", "[server]\nintake = \"file\"", "server.intake: ", "\"direct\" or \"log\""),
     ("[server]", "[server]\nlisten = \"localhost\"", "server.listen: ", "IP address and a port"),
     ("[server]", "[server]\nlisten = 8080", "server.listen: ", "text in quotes"),
     ("[server]", "[server]\nlisten = \"\"", "server.listen: ", "is missing"),
@@ -144,6 +146,14 @@ fn each_rule_is_reported_alone_with_its_key_and_its_mend() {
         let problem = only_problem(load(&text, &[]));
         assert!(problem.starts_with(key) && problem.contains(says), "{from:?} → {to:?}: {problem}");
         assert_silent_about_secrets(&problem);
+    }
+}
+
+#[test]
+fn an_explicit_way_of_notifications_counts() {
+    for (text, chosen) in [("direct", IntakeKind::Direct), ("log", IntakeKind::Log)] {
+        let file = good().replace("[server]", &format!("[server]\nintake = \"{text}\""));
+        assert_eq!(load(&file, &[]).unwrap().server.intake.chosen, Some(chosen));
     }
 }
 

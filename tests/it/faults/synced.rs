@@ -28,18 +28,26 @@ async fn judged(trace: &Path, expected: &Expected<'_>) -> (Vec<Call>, Result<(),
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_answers_success_only_after_the_notification_is_synced_to_sqlites_log() {
+    syncs_before_success("ingress", ".db-wal").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_answers_success_only_after_the_notification_is_synced_to_its_intake_log() {
+    syncs_before_success("ingress,worker", ".db.intake/notify-").await;
+}
+
+async fn syncs_before_success(roles: &str, file: &str) {
     let rig = TestService::embedded_sqlite().await.processes().await;
-    rig.leave_unfinished("no worker runs");
+    rig.leave_unfinished("no worker runs, or no order is there");
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let mut command = traced(env!("CARGO_BIN_EXE_wxpayd"), &trace);
-    command.args(["run", "--only", "ingress", "--config"]).arg(rig.config_file());
+    command.args(["run", "--only", roles, "--config"]).arg(rig.config_file());
     command.env("WXPAY__SERVER__LISTEN", format!("127.0.0.1:{}", rig.port()));
     let service = rig.spawn(command, rig.port()).await;
     let (status, answer) = notify(&rig, &service, "main", signed(&[], KEY)).await;
     assert_eq!((status, answer.contains("SUCCESS")), (200, true), "{answer}");
-    let expected =
-        Expected { message: "POST /notify/main/pay", stored: SUBJECT, file: ".db-wal", answer: "HTTP/1.1 200" };
+    let expected = Expected { message: "POST /notify/main/pay", stored: SUBJECT, file, answer: "HTTP/1.1 200" };
     let (calls, outcome) = judged(&trace, &expected).await;
     assert_eq!(outcome, Ok(()));
     // Without its syncs the same trace fails: it is the sync that was found, not something like it.

@@ -2,13 +2,13 @@
 //! by whichever process lives.
 
 use super::support::*;
-use crate::faults::until;
-use crate::flows::notifications::SIGNED_BY_THE_TEST;
-use crate::harness::service::TestService;
 #[cfg(debug_assertions)]
 use crate::faults::audit::{self, Orders};
+use crate::faults::until;
+use crate::flows::notifications::SIGNED_BY_THE_TEST;
 #[cfg(debug_assertions)]
 use crate::harness::service::Processes;
+use crate::harness::service::TestService;
 
 const ALL: &str = "ingress,worker,relay,scheduler";
 const DIRECT: &[(&str, &str)] = &[("WXPAY__SERVER__INTAKE", "direct")];

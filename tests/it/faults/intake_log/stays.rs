@@ -10,10 +10,8 @@ const FOREIGN: &str = "wxpay_intake_logs_left{reason=\"another_database\"}";
 const DAMAGED: &str = "wxpay_intake_damaged_files";
 
 async fn counted(rig: &Processes, service: &Process, name: &str, count: u64) {
-    until(&format!("{count} {name}"), || async {
-        (rig.metric(service, name).await == Some(count)).then_some(())
-    })
-    .await;
+    until(&format!("{count} {name}"), || async { (rig.metric(service, name).await == Some(count)).then_some(()) })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

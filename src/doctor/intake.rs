@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::finding::{Finding, Status};
 use crate::config::Config;
-use crate::intake::{DatabaseId, Leftovers, Lying, Survey, survey};
+use crate::intake::{DatabaseId, Leftovers, LogFound, Survey, survey};
 use crate::store::{IntakeFindings, inspect_intake};
 
 const CHECK: &str = "intake";
@@ -34,7 +34,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
 
 fn of_survey(folder: &Path, found: &Survey, known: &IntakeFindings) -> Vec<Finding> {
     let cursors: HashMap<&str, i64> = known.cursors.iter().map(|(log, at)| (log.as_str(), *at)).collect();
-    let unsettled = |log: &Lying| {
+    let unsettled = |log: &LogFound| {
         let settled = cursors.get(log.name.as_str()).and_then(|at| u64::try_from(*at).ok()).unwrap_or_default();
         log.ends.saturating_sub(settled)
     };

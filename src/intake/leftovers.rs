@@ -64,7 +64,7 @@ impl Lately {
 
 /// A log of this database, whoever has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lying {
+pub struct LogFound {
     pub name: String,
     /// The position behind its last byte.
     pub ends: u64,
@@ -75,7 +75,7 @@ pub struct Lying {
 /// What lies in the folder of logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    pub logs: Vec<Lying>,
+    pub logs: Vec<LogFound>,
     /// What is not taken over, and files of damaged bytes.
     pub leftovers: Leftovers,
 }
@@ -93,8 +93,8 @@ pub fn survey(parent: &Path, database: Option<DatabaseId>) -> io::Result<Survey>
         if !is_log_name(&name) || !entry.file_type()?.is_dir() {
             continue;
         }
-        match lying(&entry.path(), database) {
-            Ok(Ok((ends, is_held))) => found.logs.push(Lying { name, ends, is_held }),
+        match examined(&entry.path(), database) {
+            Ok(Ok((ends, is_held))) => found.logs.push(LogFound { name, ends, is_held }),
             Ok(Err(why)) => found.leftovers.left.push(LeftAlone { name, why: why.to_owned() }),
             // It is removed at this moment.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -108,7 +108,7 @@ pub fn survey(parent: &Path, database: Option<DatabaseId>) -> io::Result<Survey>
 }
 
 /// Where a log ends and whether it is held, or why it is not this database's to read.
-fn lying(log: &Path, database: Option<DatabaseId>) -> io::Result<Result<(u64, bool), &'static str>> {
+fn examined(log: &Path, database: Option<DatabaseId>) -> io::Result<Result<(u64, bool), &'static str>> {
     let segments = folder::segments(log)?;
     let Some(last) = segments.last() else {
         // Just made, or about to go.

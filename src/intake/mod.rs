@@ -23,7 +23,7 @@ pub use dead::{Damage, DeadLog, LeftAlone, Listing, Part, Piece, dead_logs};
 pub use folder::prepare;
 pub use frame::{Found, frame_of, scan};
 pub use kept::{KEPT_FOR, MOST_KEPT, forget_kept, keep_aside, kept_files};
-pub use leftovers::{Lately, Leftovers, Lying, Survey, survey};
+pub use leftovers::{Lately, Leftovers, LogFound, Survey, survey};
 pub use log::{Appender, LogSettings, open};
 pub use name::{DatabaseId, is_log_name, log_name};
 pub use reader::{Durable, Log, Reader};

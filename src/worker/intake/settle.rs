@@ -209,7 +209,6 @@ impl Settler<'_> {
             if place > 0 && place.is_multiple_of(AT_ONCE) {
                 tokio::task::yield_now().await;
             }
-            let record = &durable.record;
             let item = if only_moves { None } else { item_of_record(&ctx, durable) };
             if let Some(item) = item {
                 prepared.items.push(item);

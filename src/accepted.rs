@@ -1,4 +1,4 @@
-//! What was verified of a notification when it was accepted, for whoever settles it in the same process.
+//! What was verified of a notification when it was accepted, for its settling in the same process.
 //!
 //! What must stay true: it never leaves the process. What is read from a disk or the queue is verified again.
 

@@ -3,8 +3,8 @@
 //! In a release build a point is nothing at all. With debug assertions, a process started with
 //! `WXPAY_CRASH_AT=name` (or `name:n` for its n-th passing) kills itself there with SIGKILL: no destructor runs, no
 //! buffer is flushed, exactly as when the power of the process goes. `WXPAY_PAUSE_AT` stops it there instead, as a
-//! machine that hangs for a while. `WXPAY_PANIC_AT` unwinds the thread that passes it, as a defect does. `WXPAY_FAIL_AT`
-//! has what follows a point of [`fails`] end with an error of the disk.
+//! machine that hangs for a while. `WXPAY_PANIC_AT` unwinds the thread that passes it, as a defect does.
+//! `WXPAY_FAIL_AT` has what follows a point of [`fails`] end with an error of the disk.
 
 /// Does nothing.
 #[cfg(not(debug_assertions))]

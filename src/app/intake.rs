@@ -51,11 +51,11 @@ impl Intake {
             // A service that ran before there were logs goes on as before.
             None => match own_log(&folder, store).await {
                 Ok(own) => Some(own),
-                Err(AppError::Intake(folder, e)) => {
-                    tracing::warn!(?folder, error = %e, "notifications go by the queue: no intake log can be made");
+                Err(e) => {
+                    let error = crate::telemetry::error_text(&e);
+                    tracing::warn!(error, "notifications go by the queue: no intake log can be made");
                     None
                 }
-                Err(e) => return Err(e),
             },
         };
         Ok(Some(Intake { logs: worker::Logs { folder, found: Lately::default() }, own, grace }))

@@ -6,11 +6,13 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::folder::{prepare, private, sync};
 use super::name::is_log_name;
+use crate::clock::Timestamp;
 
 /// The folder of these files.
 const KEPT: &str = "damaged";
@@ -24,7 +26,7 @@ pub const KEPT_FOR: Duration = Duration::from_secs(180 * 24 * 3600);
 struct Kept {
     path: PathBuf,
     log: String,
-    at: SystemTime,
+    at: Timestamp,
 }
 
 /// Writes bytes that were not understood into a file of their own, in a folder beside the logs. They are on the disk
@@ -62,11 +64,12 @@ pub fn kept_files(parent: &Path) -> io::Result<usize> {
 }
 
 /// Removes files that are too old or too many, and none of these logs; how many went. Blocks.
-pub fn forget_kept(parent: &Path, unsettled: &HashSet<String>, now: SystemTime) -> io::Result<usize> {
+pub fn forget_kept(parent: &Path, unsettled: &HashSet<String>, now: Timestamp) -> io::Result<usize> {
     let mut files = kept(parent)?;
-    files.sort_by_key(|file| file.at);
+    files.sort_by(|a, b| (a.at, &a.path).cmp(&(b.at, &b.path)));
     let too_many = files.len().saturating_sub(MOST_KEPT);
-    let is_old = |file: &Kept| now.duration_since(file.at).is_ok_and(|age| age > KEPT_FOR);
+    let oldest = now.before(KEPT_FOR);
+    let is_old = |file: &Kept| file.at < oldest;
     let goes = |(place, file): &(usize, &Kept)| *place < too_many || is_old(file);
     let is_left = |log: &str| unsettled.contains(log) || parent.join(log).exists();
     let mut gone = 0;
@@ -93,7 +96,8 @@ fn kept(parent: &Path) -> io::Result<Vec<Kept>> {
             about => about?,
         };
         if about.is_file() {
-            files.push(Kept { path: entry.path(), log: log.to_owned(), at: about.modified()? });
+            let at = Timestamp::from_ms(about.mtime().saturating_mul(1000));
+            files.push(Kept { path: entry.path(), log: log.to_owned(), at });
         }
     }
     Ok(files)

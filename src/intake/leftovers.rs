@@ -62,7 +62,7 @@ impl Lately {
     }
 }
 
-/// A log of this database, whoever has it.
+/// A log of this database, of a process that lives or one that died.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFound {
     pub name: String,

@@ -35,12 +35,21 @@ pub struct IntakeStep {
 impl Store {
     /// The id that the headers of this database's logs name: made once, from this proposal.
     pub async fn intake_database(&self, proposal: &str) -> Result<String, DbError> {
+        // A start needs no write but the first: another process may hold the database.
+        if let Some(known) = self.known_intake_database().await? {
+            return Ok(known);
+        }
         let sql = "INSERT INTO intake_database (one, id) VALUES (1, $1) ON CONFLICT DO NOTHING";
         self.db.execute("intake.database", sql, [proposal.into()]).await?;
+        let made = self.known_intake_database().await?;
+        made.ok_or_else(|| DbError::Defect("the database has no id for its intake logs".into()))
+    }
+
+    async fn known_intake_database(&self) -> Result<Option<String>, DbError> {
         let sql = "SELECT id FROM intake_database WHERE one = 1";
         match self.db.read().query_one_raw(self.db.statement(sql, [])).await? {
-            Some(row) => Ok(row.try_get("", "id")?),
-            None => Err(DbError::Defect("the database has no id for its intake logs".into())),
+            Some(row) => Ok(Some(row.try_get("", "id")?)),
+            None => Ok(None),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -140,8 +140,8 @@ impl Known {
         }
         let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
         let unsettled = known.into_iter().map(|known| known.log).collect();
-        let parent = parent.to_owned();
-        let gone = blocking(move || forget_kept(&parent, &unsettled, SystemTime::now())).await?;
+        let (parent, now) = (parent.to_owned(), ctx.clock.now());
+        let gone = blocking(move || forget_kept(&parent, &unsettled, now)).await?;
         if gone > 0 {
             tracing::info!(files = gone, "damaged bytes of intake logs were kept long enough");
         }

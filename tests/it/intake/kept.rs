@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
+use wxpay_worker::clock::Clock;
 use wxpay_worker::intake::{KEPT_FOR, MOST_KEPT, forget_kept, keep_aside, kept_files};
 
 use super::NAME;
 
+const A_MINUTE: Duration = Duration::from_secs(60);
 const OTHER: &str = "notify-bbbbbbbbbbbbbbbbbbbb";
 
 fn names(parent: &Path) -> Vec<String> {
@@ -22,7 +24,7 @@ fn names(parent: &Path) -> Vec<String> {
 fn old_files_go_except_those_of_a_log_that_is_not_settled_and_what_others_put_there() {
     let folder = TempDir::new().unwrap();
     let parent = folder.path();
-    assert_eq!(forget_kept(parent, &HashSet::new(), SystemTime::now()).unwrap(), 0, "without a folder, too");
+    assert_eq!(forget_kept(parent, &HashSet::new(), Clock::system().now()).unwrap(), 0, "without a folder, too");
     keep_aside(parent, NAME, 7, b"of a settled log").unwrap();
     keep_aside(parent, OTHER, 7, b"of one that is not").unwrap();
     for note in ["note.txt", "notify-x-1-2"] {
@@ -30,8 +32,8 @@ fn old_files_go_except_those_of_a_log_that_is_not_settled_and_what_others_put_th
     }
     assert_eq!(kept_files(parent).unwrap(), 2);
     let unsettled = HashSet::from([OTHER.to_owned()]);
-    let later = SystemTime::now() + KEPT_FOR;
-    let [before, after] = [later - Duration::from_secs(60), later + Duration::from_secs(60)];
+    let later = Clock::system().now().after(KEPT_FOR);
+    let [before, after] = [later.before(A_MINUTE), later.after(A_MINUTE)];
     assert_eq!(forget_kept(parent, &unsettled, before).unwrap(), 0, "they are kept for {KEPT_FOR:?}");
     assert_eq!(forget_kept(parent, &unsettled, after).unwrap(), 1);
     let left = [format!("{OTHER}-00000000000000000007-0"), "note.txt".into(), "notify-x-1-2".into()];
@@ -55,7 +57,7 @@ fn of_too_many_files_the_oldest_go() {
         let file = std::fs::File::create(parent.join("damaged").join(format!("{OTHER}-{n:020}-0"))).unwrap();
         file.set_modified(at + Duration::from_secs(u64::try_from(n).unwrap())).unwrap();
     }
-    assert_eq!(forget_kept(parent, &HashSet::new(), SystemTime::now()).unwrap(), 2);
+    assert_eq!(forget_kept(parent, &HashSet::new(), Clock::system().now()).unwrap(), 2);
     let left = names(parent);
     assert_eq!(left.len(), MOST_KEPT);
     let gone = |n: usize| !left.contains(&format!("{OTHER}-{n:020}-0"));

@@ -1,4 +1,4 @@
-//! Which installations have a log: those that say nothing on SQLite with the embedded queue, and those that ask for one.
+//! Which installations have a log: on SQLite with the embedded queue those that say nothing, or ask for one.
 
 use std::process::Command;
 

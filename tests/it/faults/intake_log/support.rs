@@ -80,7 +80,7 @@ pub fn payment(n: u32) -> String {
     signed(&[("out_trade_no", &numbers[0]), ("transaction_id", &numbers[1])], KEY)
 }
 
-/// Has a process told of that payment, as WeChat does; whether it heard SUCCESS. All else is a FAIL to be repeated.
+/// Notifies a process of that payment, as WeChat does; whether it answered SUCCESS. All else is a FAIL to be repeated.
 pub async fn is_taken(rig: &Processes, service: &Process, n: u32) -> bool {
     let (status, answer) = notify(rig, service, "main", payment(n)).await;
     if status == 200 && answer.contains("SUCCESS") {

@@ -1,5 +1,7 @@
 //! What lies in the intake logs beside a database, as its files and cursors say.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use wxpay_worker::store::{Db, DbKind};
@@ -9,14 +11,16 @@ use crate::harness::sql::texts;
 /// Bytes before the first record of a file.
 const HEADER: u64 = 40;
 
-/// The logs that hold what is not settled, with the positions of cursor and end.
+/// The logs of this database that hold what is not settled, with the positions of cursor and end. Those that no process
+/// can read are not among them.
 pub async fn unsettled(db: &Db) -> Vec<String> {
     if db.kind() != DbKind::Sqlite {
         return Vec::new();
     }
     let file = texts(db, "SELECT file FROM pragma_database_list WHERE name = 'main'").await.pop().unwrap();
     // The ends before the cursors: those only come nearer.
-    let ends = ends(Path::new(&format!("{file}.intake")));
+    let id = texts(db, "SELECT id FROM intake_database").await.pop().unwrap_or_default();
+    let ends = ends(Path::new(&format!("{file}.intake")), &id);
     let cursors = texts(db, "SELECT log || ' ' || position FROM intake_logs").await;
     let cursor = |log: &str| {
         let of = cursors.iter().find_map(|line| line.strip_prefix(log)?.trim().parse::<u64>().ok());
@@ -31,16 +35,21 @@ fn name(log: &Path) -> String {
 }
 
 /// The position behind the last byte of each log.
-fn ends(folder: &Path) -> Vec<(PathBuf, u64)> {
+fn ends(folder: &Path, database: &str) -> Vec<(PathBuf, u64)> {
     let logs = entries(folder).into_iter().filter(|log| name(log).starts_with("notify-"));
-    logs.map(|log| {
-        let last = entries(&log).into_iter().filter(|file| file.extension().is_some()).max();
+    logs.filter_map(|log| {
+        let mut files = entries(&log);
+        files.retain(|file| file.extension().is_some());
+        let last = files.iter().max()?;
         // A file that goes at this moment was settled.
-        let end = last.and_then(|file| {
-            let start: u64 = file.file_name()?.to_str()?.split('-').next()?.parse().ok()?;
-            Some(start + std::fs::metadata(&file).ok()?.len().saturating_sub(HEADER))
-        });
-        (log, end.unwrap_or_default())
+        let mut header = [0; 28];
+        let mut file = File::open(last).ok()?;
+        file.read_exact(&mut header).ok()?;
+        let is_ours = header[8..] == *database.as_bytes();
+        let is_readable = files.iter().all(|file| !file.is_dir());
+        let start: u64 = name(last).split('-').next()?.parse().ok()?;
+        let end = start + file.metadata().ok()?.len().saturating_sub(HEADER);
+        (is_ours && is_readable).then_some((log, end))
     })
     .collect()
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::AppError;
 use crate::bus::Bus;
 use crate::config::{Config, IntakeKind};
-use crate::intake::{Appender, DatabaseId, Lately, LogSettings, Reader, log_name, open, prepare};
+use crate::intake::{Appender, Lately, LogSettings, Reader, log_name, open, prepare};
 use crate::secret::random_text;
 use crate::store::Store;
 use crate::telemetry::{INTAKE_DAMAGED_FILES, INTAKE_LOGS_LEFT, INTAKE_OLDEST_SECONDS, INTAKE_UNSETTLED_BYTES};
@@ -43,13 +43,14 @@ impl Intake {
         };
         let folder = config.server.intake.folder(&file);
         worker::warn_elsewhere(store, Some(&folder), &beside).await;
+        let is_own = beside.contains(&folder);
         let grace = config.server.shutdown_timeout + AFTER_HTTP;
         let own = match config.server.intake.chosen {
             _ if !accepts => None,
             Some(IntakeKind::Direct) => None,
-            Some(IntakeKind::Log) => Some(own_log(&folder, store).await?),
+            Some(IntakeKind::Log) => Some(own_log((&folder, is_own), store).await?),
             // A service that ran before there were logs goes on as before.
-            None => match own_log(&folder, store).await {
+            None => match own_log((&folder, is_own), store).await {
                 Ok(own) => Some(own),
                 Err(e) => {
                     let error = crate::telemetry::error_text(&e);
@@ -58,7 +59,7 @@ impl Intake {
                 }
             },
         };
-        Ok(Some(Intake { logs: worker::Logs { folder, found: Lately::default() }, own, grace }))
+        Ok(Some(Intake { logs: worker::Logs { folder, is_own, found: Lately::default() }, own, grace }))
     }
 
     /// What of other processes' logs stays.
@@ -107,11 +108,9 @@ pub(super) fn show(log: Option<&Appender>, found: &Lately) {
     gauge!(INTAKE_DAMAGED_FILES).set(found.damaged as f64);
 }
 
-async fn own_log(folder: &Path, store: &Store) -> Result<(Appender, Reader), AppError> {
+async fn own_log((folder, is_own): (&Path, bool), store: &Store) -> Result<(Appender, Reader), AppError> {
     let failed = |e| AppError::Intake(folder.to_owned(), e);
-    let id = store.intake_database(&random_text(DatabaseId::LENGTH)).await?;
-    let no_id = || failed(io::Error::other("the database's id for intake logs is none"));
-    let database = DatabaseId::parse(&id).ok_or_else(no_id)?;
+    let database = worker::intake_database(store, folder, is_own).await.map_err(|e| failed(io::Error::other(e)))?;
     prepare(folder).map_err(failed)?;
     let mut tries = 1;
     loop {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::finding::{Finding, Status};
 use crate::config::Config;
-use crate::intake::{DatabaseId, Leftovers, LogFound, Survey, survey};
+use crate::intake::{DatabaseId, Leftovers, LogFound, Owner, Survey, survey};
 use crate::store::{IntakeFindings, inspect_intake};
 
 const CHECK: &str = "intake";
@@ -21,10 +21,11 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     };
     let folder = config.server.intake.folder(&file);
     let database = known.database.as_deref().and_then(DatabaseId::parse);
+    let owner = Owner { database, known: known.cursors.iter().map(|(log, _)| log.clone()).collect() };
     // In a thread that is not awaited at the end: a network file system may not answer.
     let (sender, surveyed) = oneshot::channel();
     let at = folder.clone();
-    std::thread::spawn(move || sender.send(survey(&at, database)));
+    std::thread::spawn(move || sender.send(survey(&at, &owner)));
     match surveyed.await {
         Ok(Ok(found)) => of_survey(&folder, &found, &known),
         Ok(Err(error)) => vec![Finding::new(CHECK, Status::NotChecked, format!("{}: {error}", folder.display()))],

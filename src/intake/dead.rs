@@ -4,6 +4,7 @@
 //! a living process is read by another; nothing is changed in the files before they are removed; what is not surely a
 //! log of this database is left as it is.
 
+use std::collections::HashSet;
 use std::fs::{DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct DeadLog {
     pub name: String,
     folder: PathBuf,
     segments: Vec<Segment>,
+    /// Whether the header of a file of it is damaged.
+    pub is_damaged: bool,
     _lock: File,
 }
 
@@ -81,8 +84,17 @@ pub struct Part {
     pub pieces: Vec<Piece>,
 }
 
+/// Whose logs are read.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// None where no log was ever made.
+    pub database: Option<DatabaseId>,
+    /// The logs that the database has a cursor of: they are its own also where their headers are damaged.
+    pub known: HashSet<String>,
+}
+
 /// The logs in a folder that no living process has.
-pub fn dead_logs(parent: &Path, database: DatabaseId) -> io::Result<Listing> {
+pub fn dead_logs(parent: &Path, owner: &Owner) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let entries = match std::fs::read_dir(parent) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(listing),
@@ -94,7 +106,7 @@ pub fn dead_logs(parent: &Path, database: DatabaseId) -> io::Result<Listing> {
             Ok(entry) => entry.file_name().to_string_lossy().into_owned(),
             Err(_) => String::new(),
         };
-        match entry.and_then(|entry| examined(&entry, database)) {
+        match entry.and_then(|entry| examined(&entry, owner)) {
             Ok(Examined::Dead(dead)) => listing.dead.push(dead),
             Ok(Examined::Not(why)) => listing.left.push(LeftAlone { name, why: why.to_owned() }),
             Ok(Examined::Nothing) => {}
@@ -116,7 +128,7 @@ enum Examined {
     Nothing,
 }
 
-fn examined(entry: &DirEntry, database: DatabaseId) -> io::Result<Examined> {
+fn examined(entry: &DirEntry, owner: &Owner) -> io::Result<Examined> {
     let (name, folder) = (entry.file_name(), entry.path());
     let Some(name) = name.to_str().filter(|name| is_log_name(name)) else { return Ok(Examined::Nothing) };
     if !entry.file_type()?.is_dir() {
@@ -127,7 +139,7 @@ fn examined(entry: &DirEntry, database: DatabaseId) -> io::Result<Examined> {
         return rest(&folder);
     }
     // Before its lock is touched: it may be another service's.
-    if let Some(why) = objection(&segments, Some(database))? {
+    if let Some(why) = objection(name, &segments, owner)? {
         return Ok(Examined::Not(why));
     }
     let lock = match folder::lock(&folder) {
@@ -137,10 +149,11 @@ fn examined(entry: &DirEntry, database: DatabaseId) -> io::Result<Examined> {
     let Some(lock) = lock else { return Ok(Examined::Nothing) };
     // Its process may have written until now.
     let segments = folder::segments(&folder)?;
-    Ok(match objection(&segments, Some(database))? {
-        Some(why) => Examined::Not(why),
-        None => Examined::Dead(DeadLog { name: name.to_owned(), folder, segments, _lock: lock }),
-    })
+    if let Some(why) = objection(name, &segments, owner)? {
+        return Ok(Examined::Not(why));
+    }
+    let is_damaged = segments.iter().any(|segment| matches!(folder::header_of(segment), Ok(Header::Damaged)));
+    Ok(Examined::Dead(DeadLog { name: name.to_owned(), folder, segments, is_damaged, _lock: lock }))
 }
 
 /// What a process left that died before its first file, or after its last.
@@ -160,22 +173,43 @@ fn rest(folder: &Path) -> io::Result<Examined> {
 }
 
 /// Why a log is not this database's to read. A file that cannot be read holds up no other one: its own reading says so.
-pub(super) fn objection(segments: &[Segment], database: Option<DatabaseId>) -> io::Result<Option<&'static str>> {
-    let (mut is_ours, mut unreadable) = (false, None);
+pub(super) fn objection(name: &str, segments: &[Segment], owner: &Owner) -> io::Result<Option<&'static str>> {
+    let (mut is_ours, mut is_damaged, mut unreadable) = (false, false, None);
     for segment in segments {
         match folder::header_of(segment) {
-            Ok(Header::Of(of)) if Some(of) == database => is_ours = true,
+            Ok(Header::Of(of)) if Some(of) == owner.database => is_ours = true,
             Ok(Header::Of(_)) => return Ok(Some(FOREIGN)),
             Ok(Header::Unknown) => return Ok(Some("it is of a form that this version does not know")),
-            Ok(Header::Short | Header::Damaged) => {}
+            Ok(Header::Short) => {}
+            Ok(Header::Damaged) => is_damaged = true,
             Err(e) => unreadable = Some(e),
         }
     }
     match unreadable {
         _ if is_ours => Ok(None),
         Some(e) => Err(e),
-        None => Ok(Some("no file of it has a valid header")),
+        None if is_damaged && owner.known.contains(name) => Ok(None),
+        None if is_damaged => Ok(Some("its header is damaged, and the database does not know it")),
+        None => Ok(Some("it holds no record: its header is cut off")),
     }
+}
+
+/// Whose logs lie in a folder; nothing where they are of several databases, or of none.
+pub fn only_database(parent: &Path) -> Option<DatabaseId> {
+    let mut found = None;
+    for entry in std::fs::read_dir(parent).ok()?.flatten() {
+        if !entry.file_name().to_str().is_some_and(is_log_name) {
+            continue;
+        }
+        for segment in folder::segments(&entry.path()).unwrap_or_default() {
+            if let Ok(Header::Of(database)) = folder::header_of(&segment)
+                && found.replace(database).is_some_and(|before| before != database)
+            {
+                return None;
+            }
+        }
+    }
+    found
 }
 
 impl DeadLog {

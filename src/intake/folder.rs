@@ -84,15 +84,17 @@ fn taken(file: File) -> io::Result<Option<File>> {
     }
 }
 
-/// Begins a file whose first record has this position; header and name are on the disk when it returns.
-pub(super) fn begin(folder: &Path, database: DatabaseId, start: u64) -> io::Result<(File, Segment)> {
-    let mut number = start;
+/// Begins a file whose first record has this position; header and name are on the disk when it returns. `number` grows
+/// with each try: of files that begin at one position, the last in the order of names is the one that counts, also where
+/// the removal of another one was lost with the power.
+pub(super) fn begin(folder: &Path, database: DatabaseId, start: u64, number: &mut u64) -> io::Result<(File, Segment)> {
+    *number = (*number).max(start);
     let (mut file, path) = loop {
-        let path = folder.join(segment_name(start, number));
+        let path = folder.join(segment_name(start, *number));
+        *number += 1;
         match private().append(true).create_new(true).open(&path) {
             Ok(file) => break (file, path),
-            // One begun at the same position failed before its first record.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
     };

@@ -7,11 +7,11 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::dead::{LeftAlone, NO_LOCK, objection};
+use super::dead::{LeftAlone, NO_LOCK, Owner, objection};
 use super::folder;
 use super::folder::{HEADER, Segment};
 use super::kept::kept_files;
-use super::name::{DatabaseId, is_log_name};
+use super::name::is_log_name;
 
 /// So many are named.
 const NAMED: usize = 3;
@@ -80,8 +80,8 @@ pub struct Survey {
     pub leftovers: Leftovers,
 }
 
-/// Reads what lies in the folder of logs of the database with this id, if it has one. Blocks.
-pub fn survey(parent: &Path, database: Option<DatabaseId>) -> io::Result<Survey> {
+/// Reads what lies in the folder of logs of a database. Blocks.
+pub fn survey(parent: &Path, owner: &Owner) -> io::Result<Survey> {
     let mut found = Survey::default();
     let entries = match std::fs::read_dir(parent) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -93,7 +93,7 @@ pub fn survey(parent: &Path, database: Option<DatabaseId>) -> io::Result<Survey>
         if !is_log_name(&name) || !entry.file_type()?.is_dir() {
             continue;
         }
-        match examined(&entry.path(), database) {
+        match examined(&name, &entry.path(), owner) {
             Ok(Ok((ends, is_held))) => found.logs.push(LogFound { name, ends, is_held }),
             Ok(Err(why)) => found.leftovers.left.push(LeftAlone { name, why: why.to_owned() }),
             // It is removed at this moment.
@@ -108,13 +108,13 @@ pub fn survey(parent: &Path, database: Option<DatabaseId>) -> io::Result<Survey>
 }
 
 /// Where a log ends and whether it is held, or why it is not this database's to read.
-fn examined(log: &Path, database: Option<DatabaseId>) -> io::Result<Result<(u64, bool), &'static str>> {
+fn examined(name: &str, log: &Path, owner: &Owner) -> io::Result<Result<(u64, bool), &'static str>> {
     let segments = folder::segments(log)?;
     let Some(last) = segments.last() else {
         // Just made, or about to go.
         return Ok(Ok((0, true)));
     };
-    if let Some(why) = objection(&segments, database)? {
+    if let Some(why) = objection(name, &segments, owner)? {
         return Ok(Err(why));
     }
     let is_held = match folder::is_held(log) {

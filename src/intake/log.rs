@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +21,9 @@ use crate::failpoint;
 
 /// As long as no more waits, what is known of the records is handed on with them.
 const KNOWN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How often a log is tried that could not be written.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 /// How a log works.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +61,8 @@ pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettin
     let folder = parent.join(name);
     folder::prepare(&folder)?;
     let lock = folder::make_lock(&folder)?.ok_or_else(|| io::Error::other("the log is another process's"))?;
-    let begun = folder::begin(&folder, database, 0);
+    let mut number = 0;
+    let begun = folder::begin(&folder, database, 0, &mut number);
     if begun.is_err() {
         // What is empty is not left behind by a process that cannot start.
         let _ = folder::remove_rest(&folder);
@@ -70,6 +76,7 @@ pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettin
         database,
         file: Some(file),
         segments: VecDeque::from([segment]),
+        number,
         position: 0,
         file_bytes: settings.file_bytes,
         hand_on,
@@ -123,6 +130,8 @@ struct Thread {
     file: Option<File>,
     /// The files that are kept; the last is written to.
     segments: VecDeque<Segment>,
+    /// That of the next file.
+    number: u64,
     /// Where the next record goes.
     position: u64,
     file_bytes: u64,
@@ -138,54 +147,83 @@ impl Drop for Thread {
 
 impl Thread {
     fn run(mut self) {
-        loop {
-            let mut entries = self.shared.next();
-            if entries.is_empty() {
-                return;
-            }
-            match self.write(&entries) {
-                Ok(()) => {
-                    let size: usize = entries.iter().map(|entry| entry.frame.len()).sum();
-                    self.shared.written_up_to(self.position + size as u64);
-                    for Entry { record, known, frame, done } in entries.drain(..) {
-                        let from = self.position;
-                        self.position += frame.len() as u64;
-                        // Without a reader it stays in the files, for the process that takes them over.
-                        let _ = self.hand_on.send(Durable { record, from, to: self.position, known });
-                        let _ = done.send(Ok(()));
-                    }
-                }
+        // What could not be written is tried without a notification, too: a process that is not ready gets none.
+        while let Some(entries) = self.shared.next(PROBE_EVERY) {
+            let written = if entries.is_empty() { self.begin_file() } else { self.write(&entries) };
+            self.shared.set_failing(written.is_err());
+            match written {
+                Ok(()) => self.hand_on(entries),
                 Err(e) => {
-                    tracing::error!(error = %e, records = entries.len(), "Notifications could not be stored");
-                    for Entry { frame, done, .. } in entries.drain(..) {
-                        self.shared.free(frame.len() as u64);
-                        let _ = done.send(Err(AppendError::Failed));
+                    if !entries.is_empty() {
+                        tracing::error!(error = %e, records = entries.len(), "Notifications could not be stored");
+                    }
+                    self.refuse(entries);
+                    if self.is_removed() {
+                        tracing::error!(folder = ?self.folder, "the intake log was removed while it was written");
+                        return;
                     }
                 }
             }
         }
     }
 
-    fn write(&mut self, entries: &[Entry]) -> io::Result<()> {
+    fn hand_on(&mut self, entries: Vec<Entry>) {
+        let size: usize = entries.iter().map(|entry| entry.frame.len()).sum();
+        if size > 0 {
+            self.shared.written_up_to(self.position + size as u64);
+        }
+        for Entry { record, known, frame, done } in entries {
+            let from = self.position;
+            self.position += frame.len() as u64;
+            // Without a reader it stays in the files, for the process that takes them over.
+            let _ = self.hand_on.send(Durable { record, from, to: self.position, known });
+            let _ = done.send(Ok(()));
+        }
+    }
+
+    fn refuse(&self, entries: Vec<Entry>) {
+        for Entry { frame, done, .. } in entries {
+            self.shared.free(frame.len() as u64);
+            let _ = done.send(Err(AppendError::Failed));
+        }
+    }
+
+    /// Begins another file where there is none to write to.
+    fn begin_file(&mut self) -> io::Result<()> {
         let begun = self.segments.back().map_or(0, |segment| segment.start);
         if self.file.is_none() || self.position - begun >= self.file_bytes {
             self.file = None;
-            let (file, segment) = folder::begin(&self.folder, self.database, self.position)?;
+            let (file, segment) = folder::begin(&self.folder, self.database, self.position, &mut self.number)?;
             self.file = Some(file);
             self.segments.push_back(segment);
             self.remove_settled();
         }
+        Ok(())
+    }
+
+    fn write(&mut self, entries: &[Entry]) -> io::Result<()> {
+        self.begin_file()?;
         let Some(file) = &mut self.file else { return Err(io::Error::other("no file")) };
         let bytes = entries.iter().map(|entry| entry.frame.as_slice()).collect::<Vec<&[u8]>>().concat();
         let written = failpoint::fails("intake.write").and_then(|()| file.write_all(&bytes)).and_then(|()| {
             failpoint::point("intake.written");
-            failpoint::fails("intake.sync").and_then(|()| file.sync_data())
+            failpoint::fails("intake.sync").and_then(|()| file.sync_data())?;
+            // Bytes of a file without a name are lost with this process.
+            if file.metadata()?.nlink() > 0 { Ok(()) } else { Err(io::Error::other("the file was removed")) }
         });
         match written {
             Ok(()) => failpoint::point("intake.synced"),
             Err(_) => self.give_up_file(),
         }
         written
+    }
+
+    /// Whether a person or a program removed the log's files or its folder: the lock is gone with them, and no process
+    /// would take over what is written from now on.
+    fn is_removed(&self) -> bool {
+        let is_gone =
+            |path: &Path| std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        is_gone(&self.folder) || self.segments.iter().any(|segment| is_gone(&segment.path))
     }
 
     /// What the file holds now is unknown: it is written to no more, and synced no more, as a sync that follows one
@@ -207,10 +245,14 @@ impl Thread {
         while self.segments.get(1).is_some_and(|next| next.start <= settled)
             && let Some(first) = self.segments.front()
         {
-            if let Err(e) = std::fs::remove_file(&first.path) {
-                tracing::warn!(error = %e, "a settled file of the intake log stays");
-            }
-            self.segments.pop_front();
+            // One that stays is tried again with the next file.
+            match std::fs::remove_file(&first.path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(error = %e, "a settled file of the intake log stays");
+                    return;
+                }
+                Ok(()) | Err(_) => self.segments.pop_front(),
+            };
         }
     }
 }

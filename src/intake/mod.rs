@@ -19,7 +19,7 @@ mod reader;
 mod record;
 mod shared;
 
-pub use dead::{Damage, DeadLog, LeftAlone, Listing, Part, Piece, dead_logs};
+pub use dead::{Damage, DeadLog, LeftAlone, Listing, Owner, Part, Piece, dead_logs, only_database};
 pub use folder::prepare;
 pub use frame::{Found, frame_of, scan};
 pub use kept::{KEPT_FOR, MOST_KEPT, forget_kept, keep_aside, kept_files};

@@ -21,6 +21,11 @@ impl DatabaseId {
         text.as_bytes().try_into().ok().filter(|_| is_one).map(DatabaseId)
     }
 
+    /// As [`DatabaseId::parse`] reads it.
+    pub fn as_text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

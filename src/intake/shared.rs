@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub struct LogState {
     pub max_bytes: u64,
     /// Since when the oldest record waits.
     pub oldest: Option<Duration>,
+    /// Whether the disk did not take what was last to be written. It is tried again every two seconds.
+    pub is_failing: bool,
 }
 
 /// What appenders, the thread and the reader share.
@@ -50,6 +52,7 @@ pub(super) struct Shared {
     /// When what was written together became durable, with the position behind it.
     written: Mutex<VecDeque<(u64, Instant)>>,
     max_bytes: u64,
+    failing: AtomicBool,
     /// Held while anything can be appended: no other process may read or remove the files then.
     _lock: File,
 }
@@ -79,6 +82,7 @@ impl Shared {
             settled: AtomicU64::new(0),
             written: Mutex::default(),
             max_bytes,
+            failing: AtomicBool::new(false),
             _lock: lock,
         }
     }
@@ -121,13 +125,32 @@ impl Shared {
         true
     }
 
-    /// Waits for records; none once the log is closed and all were taken.
-    pub fn next(&self) -> Vec<Entry> {
+    /// Waits for records; none once the log is closed and all were taken. No longer than `at_most` while the last write
+    /// failed: the records are none then.
+    pub fn next(&self, at_most: Duration) -> Option<Vec<Entry>> {
         let mut waiting = self.lock();
         while waiting.entries.is_empty() && !waiting.is_closed {
-            waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            if !self.is_failing() {
+                waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let (now, time) = self.woken.wait_timeout(waiting, at_most).unwrap_or_else(PoisonError::into_inner);
+            waiting = now;
+            if time.timed_out() && !waiting.is_closed {
+                return Some(std::mem::take(&mut waiting.entries));
+            }
         }
-        std::mem::take(&mut waiting.entries)
+        let entries = std::mem::take(&mut waiting.entries);
+        (!entries.is_empty()).then_some(entries)
+    }
+
+    /// Whether the disk did not take what was last to be written.
+    pub fn set_failing(&self, is_failing: bool) {
+        self.failing.store(is_failing, Ordering::Release);
+    }
+
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
     }
 
     /// Bytes that were taken and are not settled.
@@ -164,6 +187,7 @@ impl Shared {
             unsettled_bytes: self.unsettled(),
             max_bytes: self.max_bytes,
             oldest: self.times().front().map(|(_, at)| at.elapsed()),
+            is_failing: self.is_failing(),
         }
     }
 

@@ -23,9 +23,10 @@ use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::domain::{DomainData, DomainEvent, PaymentOrphaned};
 use crate::event::envelope::Envelope;
 use crate::event::fact::{Fact, Payment};
-use crate::ids::OutTradeNo;
+use crate::ids::{AppId, OutTradeNo};
 use crate::order::{Order, Queries};
 use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as RecordedVerdict};
+use crate::trade::SignType;
 use crate::wechat::v2::notify;
 use crate::wechat::v2::notify::{Notice, NoticeResult};
 use crate::wechat::v2::query::Asked;
@@ -122,11 +123,11 @@ fn payment_of(
     if event.data.kind == NoticeKind::Refund {
         return None;
     }
+    let apps = ctx.app_ids(merchant);
     let read;
-    let notice = match notice {
+    let notice = match notice.filter(|notice| holds_still(merchant, &apps, notice, event.data.received_at)) {
         Some(notice) => notice,
         None => {
-            let apps = ctx.app_ids(merchant);
             read = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
             &read
         }
@@ -140,6 +141,16 @@ fn payment_of(
     let payment = payment.clone();
     crate::failpoint::point("worker.verified");
     Some((item, record, payment))
+}
+
+/// Whether what was verified at accepting would be verified by the configuration that is in force now: a key may have
+/// been withdrawn since.
+fn holds_still(merchant: &Merchant, apps: &[AppId], notice: &Notice, received_at: Timestamp) -> bool {
+    let NoticeResult::Paid(payment) = &notice.result else { return false };
+    merchant.inbound_keys(received_at).any(|key| key.fingerprint() == notice.key_fingerprint)
+        && (merchant.settling.accept_md5 || notice.sign_type != SignType::Md5)
+        && payment.mch_id == merchant.mch_id
+        && apps.contains(&payment.appid)
 }
 
 /// Whether WeChat is asked before this is believed: its signature would hold for another message, too, or it is about

@@ -108,8 +108,8 @@ fn space(fill: Option<Result<Vec<Fill>, LagError>>) -> Check {
     }
 }
 
-/// What waits in the intake log, and what others left. A full one refuses notifications, so the process is not ready;
-/// what others left is a reason alone: it keeps this process from nothing.
+/// What waits in the intake log, and what others left. One that is full or cannot be written refuses notifications, so
+/// the process is not ready; what others left is a reason alone: it keeps this process from nothing.
 fn intake(log: Option<LogState>, left: Option<String>) -> Option<Check> {
     if log.is_none() && left.is_none() {
         return None;
@@ -119,8 +119,11 @@ fn intake(log: Option<LogState>, left: Option<String>) -> Option<Check> {
     let age = log.and_then(|log| log.oldest).unwrap_or_default();
     let (is_filling, is_late) = (percent >= FILLING, age > LOG_LATE);
     let waits = || format!("{percent} % of the intake log waits, the oldest record for {} s", age.as_secs());
-    let reasons: Vec<String> = (is_filling || is_late).then(waits).into_iter().chain(left).collect();
-    Some(Check { name: "intake".into(), ok: percent < FULL, reason: (!reasons.is_empty()).then(|| reasons.join("; ")) })
+    let is_failing = log.is_some_and(|log| log.is_failing);
+    let fails = is_failing.then(|| "the intake log cannot be written".to_owned());
+    let reasons: Vec<String> = fails.into_iter().chain((is_filling || is_late).then(waits)).chain(left).collect();
+    let ok = percent < FULL && !is_failing;
+    Some(Check { name: "intake".into(), ok, reason: (!reasons.is_empty()).then(|| reasons.join("; ")) })
 }
 
 /// How reading the file anew ended. A process whose file was refused serves on as before.

@@ -5,4 +5,4 @@ mod settle;
 mod take_over;
 
 pub use settle::run;
-pub use take_over::{Logs, take_over, warn_elsewhere};
+pub use take_over::{Logs, database_of, take_over, warn_elsewhere};

@@ -5,6 +5,7 @@
 //! stays in the folder is reported for as long as it stays.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::moving::{Ended, ask_about_open, blocking, finish};
 use crate::bus::Bus;
-use crate::intake::{DatabaseId, Lately, LeftAlone, Leftovers, dead_logs, forget_kept, is_log_name, kept_files};
+use crate::intake::{
+    DatabaseId, Lately, LeftAlone, Leftovers, Owner, dead_logs, forget_kept, is_log_name, kept_files, only_database,
+};
 use crate::secret::random_text;
 use crate::store::{IntakeLog, Store};
 use crate::worker::core::context::Context;
@@ -28,10 +31,14 @@ const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// Why a log has not gone that was taken over.
 const CANNOT_BE_READ: &str = "part of it cannot be read";
 
+const DAMAGED: &str = "its header is damaged";
+
 /// Where the logs lie, and where it is said what stays there.
 #[derive(Debug, Clone)]
 pub struct Logs {
     pub folder: PathBuf,
+    /// Whether that is a folder of this database alone, as its name says.
+    pub is_own: bool,
     pub found: Lately,
 }
 
@@ -75,13 +82,15 @@ async fn search(
     (known, stop): (&mut Known, &CancellationToken),
 ) -> Result<(), String> {
     let folder = logs.folder.clone();
-    if !blocking(move || Ok(folder.is_dir())).await? {
+    if blocking(move || is_absent(&folder)).await? {
         logs.found.set(Leftovers::default());
         return Ok(());
     }
-    let database = known.database_of(&ctx.store).await?;
+    let database = known.database_of(&ctx.store, logs).await?;
+    let cursors = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
+    let owner = Owner { database: Some(database), known: cursors.into_iter().map(|known| known.log).collect() };
     let folder = logs.folder.clone();
-    let listing = blocking(move || dead_logs(&folder, database)).await?;
+    let listing = blocking(move || dead_logs(&folder, &owner)).await?;
     for left in &listing.left {
         if known.said.insert((left.name.clone(), left.why.clone())) {
             let folder = logs.folder.join(&left.name);
@@ -101,6 +110,10 @@ async fn search(
             stays(CANNOT_BE_READ.into());
             known.blocked.insert(name, before);
             continue;
+        }
+        if dead.is_damaged && known.said.insert((name.clone(), DAMAGED.to_owned())) {
+            tracing::error!(log = name, "an intake log's header is damaged: what follows is read all the same");
+            ask_about_open(ctx).await?;
         }
         let moved = before.map(|before| before.moved).unwrap_or_default();
         match finish(ctx, bus, (Arc::new(dead), moved), (&logs.folder, stop)).await {
@@ -124,13 +137,13 @@ async fn search(
 }
 
 impl Known {
-    async fn database_of(&mut self, store: &Store) -> Result<DatabaseId, String> {
+    async fn database_of(&mut self, store: &Store, logs: &Logs) -> Result<DatabaseId, String> {
         if let Some(database) = self.database {
             return Ok(database);
         }
-        let id = store.intake_database(&random_text(DatabaseId::LENGTH)).await.map_err(|e| e.to_string())?;
-        self.database = DatabaseId::parse(&id);
-        self.database.ok_or_else(|| "the database's id for intake logs is none".to_owned())
+        let database = database_of(store, &logs.folder, logs.is_own).await?;
+        self.database = Some(database);
+        Ok(database)
     }
 
     /// Removes damaged bytes that were kept long enough; none of a log that has a cursor or a folder still.
@@ -150,6 +163,24 @@ impl Known {
     }
 }
 
+/// The id that the headers of this database's logs name. A database that has none may have been restored from a time
+/// before its first log: what lies in a folder of its own is its own, then, and names it.
+pub async fn database_of(store: &Store, folder: &Path, is_own: bool) -> Result<DatabaseId, String> {
+    let at = folder.to_owned();
+    let found = if is_own { blocking(move || Ok(only_database(&at))).await? } else { None };
+    let proposal = found.map_or_else(|| random_text(DatabaseId::LENGTH), |found| found.as_text());
+    let id = store.intake_database(&proposal).await.map_err(|e| e.to_string())?;
+    DatabaseId::parse(&id).ok_or_else(|| "the database's id for intake logs is none".to_owned())
+}
+
+/// Whether there is nothing of this name. A disk that is not mounted, or rights that lack, are errors.
+fn is_absent(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        found => found.map(|_| false),
+    }
+}
+
 /// Has WeChat asked about what is open where a log that cannot be read is one of this database.
 async fn ask_if_known(ctx: &Context, log: &str) -> Result<(), String> {
     let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
@@ -162,7 +193,9 @@ async fn report_missing(ctx: &Context, parent: &Path) -> Result<(), String> {
     let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
     for IntakeLog { log, folder, position, has_ended } in known {
         // It lies here, or where another configuration had it.
-        if parent.join(&log).is_dir() || Path::new(&folder).join(&log).is_dir() {
+        let places = [parent.join(&log), Path::new(&folder).join(&log)];
+        let is_gone = blocking(move || places.iter().map(|at| is_absent(at)).collect::<io::Result<Vec<bool>>>());
+        if is_gone.await?.contains(&false) {
             continue;
         }
         if has_ended {

@@ -1,12 +1,13 @@
 //! What is not surely a log of this database is left as it is.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use wxpay_worker::intake::{DatabaseId, LogSettings, Piece, dead_logs, frame_of, keep_aside};
+use wxpay_worker::intake::{DatabaseId, LogSettings, Owner, Piece, dead_logs, frame_of, keep_aside};
 
-use super::{NAME, database, die, left, open, record};
+use super::{NAME, die, left, open, owner, record};
 
 /// Everything below a folder, with its bytes.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -37,7 +38,7 @@ async fn dead_log(parent: &Path) -> PathBuf {
 /// Why the log is left alone, after a search that changed nothing.
 fn why_left(parent: &Path) -> String {
     let before = contents(parent);
-    let listing = dead_logs(parent, database()).unwrap();
+    let listing = dead_logs(parent, &owner()).unwrap();
     assert!(listing.dead.is_empty());
     assert_eq!(contents(parent), before, "nothing was touched");
     let why: Vec<String> = listing.left.into_iter().map(|left| left.why).collect();
@@ -65,7 +66,7 @@ async fn a_folder_with_the_name_of_a_log_and_no_valid_header_stays() {
     fs::create_dir(&own).unwrap();
     fs::write(own.join("lock"), "").unwrap();
     fs::write(own.join("00000000000000000000-00000000000000000000.log"), [7; 100]).unwrap();
-    assert_eq!(why_left(folder.path()), "no file of it has a valid header");
+    assert_eq!(why_left(folder.path()), "its header is damaged, and the database does not know it");
     fs::remove_file(own.join("00000000000000000000-00000000000000000000.log")).unwrap();
     fs::write(own.join("notes.txt"), "kept").unwrap();
     fs::remove_file(own.join("lock")).unwrap();
@@ -77,7 +78,7 @@ async fn a_log_of_another_database_stays() {
     let folder = TempDir::new().unwrap();
     dead_log(folder.path()).await;
     let other = DatabaseId::parse("zzzzzzzzzz0123456789").unwrap();
-    let listing = dead_logs(folder.path(), other).unwrap();
+    let listing = dead_logs(folder.path(), &Owner { database: Some(other), known: HashSet::new() }).unwrap();
     assert!(listing.dead.is_empty());
     assert_eq!(listing.left[0].why, "it is of another database");
     assert_eq!(left(folder.path()).len(), 1, "its own database has it all the same");
@@ -95,7 +96,7 @@ async fn a_log_of_a_later_form_stays_and_holds_up_no_other() {
     fs::write(&file, bytes).unwrap();
     assert_eq!(why_left(folder.path()), "it is of a form that this version does not know");
     dead_log(folder.path()).await;
-    let listing = dead_logs(folder.path(), database()).unwrap();
+    let listing = dead_logs(folder.path(), &owner()).unwrap();
     assert_eq!((listing.dead.len(), listing.left.len()), (1, 1));
 }
 

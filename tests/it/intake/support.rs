@@ -1,10 +1,11 @@
 //! Logs of a test.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::EventId;
-use wxpay_worker::intake::{Appender, DatabaseId, DeadLog, LogSettings, Reader, Record, dead_logs};
+use wxpay_worker::intake::{Appender, DatabaseId, DeadLog, LogSettings, Owner, Reader, Record, dead_logs};
 
 use crate::harness::within_timeout;
 
@@ -27,6 +28,10 @@ pub fn open(parent: &Path, settings: LogSettings) -> (Appender, Reader) {
     wxpay_worker::intake::open(parent, NAME, database(), settings).unwrap()
 }
 
+pub fn owner() -> Owner {
+    Owner { database: Some(database()), known: HashSet::new() }
+}
+
 /// The end of a log's process, as its files see it.
 pub async fn die(appender: Appender, mut reader: Reader) {
     appender.close();
@@ -35,7 +40,7 @@ pub async fn die(appender: Appender, mut reader: Reader) {
 
 /// The logs that are taken over, where nothing else lies.
 pub fn left(parent: &Path) -> Vec<DeadLog> {
-    let listing = dead_logs(parent, database()).unwrap();
+    let listing = dead_logs(parent, &owner()).unwrap();
     assert_eq!(listing.left, []);
     listing.dead
 }

@@ -97,7 +97,13 @@ async fn a_full_disk_refuses_leaves_no_heap_of_files_and_the_log_goes_on_once_th
         }
         said(&rig, SAYS).await;
         assert_eq!(files(&log).len(), 1, "a try without room leaves no file");
+        let refusing = rig.get(&service.base, "/readyz").await;
+        assert_eq!(refusing.0, 503, "no notification is to come here: {}", refusing.1);
         limit_files(&service, None);
+        until("ready without a notification", || async {
+            (rig.get(&service.base, "/readyz").await.0 == 200).then_some(())
+        })
+        .await;
         until_notified(&rig, paid).await;
         rig.until_state(&service.base, paid, "paid").await;
     }

@@ -17,10 +17,10 @@ use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
 use crate::harness::service::{KEY, Processes};
 use crate::harness::sql::texts;
 
-const NAME: &str = "notify-dddddddddddddddddddd";
+pub const NAME: &str = "notify-dddddddddddddddddddd";
 
 /// A payment of this order that the test signed, as the ingress appends it.
-fn notified(n: u32) -> Record {
+pub fn notified(n: u32) -> Record {
     let (merchant, now) = (MerchantKey::parse("main").unwrap(), Clock::system().now());
     let numbers = [format!("L00000{n}"), format!("420000000020261122000000000{n}")];
     let body = signed(&[("out_trade_no", &numbers[0]), ("transaction_id", &numbers[1])], KEY).into_bytes();
@@ -32,7 +32,7 @@ fn notified(n: u32) -> Record {
 }
 
 /// Leaves a log as a dead process does, with a file for each record; the files. The service has run and ended.
-async fn dead_log(rig: &Processes, records: Vec<Record>) -> Vec<PathBuf> {
+pub async fn dead_log(rig: &Processes, records: Vec<Record>) -> Vec<PathBuf> {
     let db = rig.open_db().await;
     let id = texts(&db, "SELECT id FROM intake_database").await.pop().unwrap();
     let settings = LogSettings { file_bytes: 1, ..LogSettings::DEFAULT };
@@ -47,7 +47,7 @@ async fn dead_log(rig: &Processes, records: Vec<Record>) -> Vec<PathBuf> {
 }
 
 /// A service that placed three orders and ended; nothing asks WeChat about them before they expire.
-async fn with_orders() -> Processes {
+pub async fn with_orders() -> Processes {
     let rig = with_log().await;
     rig.leave_books_open(SIGNED_BY_THE_TEST);
     let service = rig.run_all().await;

@@ -4,6 +4,8 @@ mod beside;
 mod chosen;
 mod disk;
 mod left;
+mod removed;
+mod restored;
 mod settled;
 mod stays;
 mod support;

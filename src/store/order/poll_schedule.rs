@@ -12,9 +12,10 @@ use crate::store::db::{DbError, DbKind};
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::writer::{Row, WriteTx};
 
-/// When an order's question is due: at most one of the two columns is set. The index `orders_due` is over this very
+/// When an order's question is due: at most one of [`DUE_COLUMNS`] is set. The index `orders_due` is over this very
 /// expression, so that it has the rows that any version writes.
-const DUE: &str = "COALESCE(next_query_at_ms, next_look_at_ms)";
+pub(in crate::store) const DUE: &str = "COALESCE(next_query_at_ms, next_look_at_ms)";
+pub(in crate::store) const DUE_COLUMNS: &[&str] = &["next_query_at_ms", "next_look_at_ms"];
 
 impl Store {
     /// Whether a merchant has an order whose question is due.

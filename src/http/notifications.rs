@@ -2,10 +2,10 @@
 //! address takes either: which one it is, the contents say.
 //!
 //! Verified in memory, made durable (in the intake log, or published and acknowledged by the bus), and only then
-//! answered with SUCCESS: after that WeChat never notifies of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict
-//! here only decides what is worth keeping: the worker verifies again. A refund's notification has no signature; that
-//! it can be decrypted and read is all that can be asked of it here, and the worker takes nothing from it but a reason
-//! to ask WeChat.
+//! answered with SUCCESS: after that WeChat never notifies of this payment again. Every other end answers FAIL, after
+//! which WeChat repeats. The verdict here only decides what is worth keeping: the worker verifies again. A refund's
+//! notification has no signature; that it can be decrypted and read is all that can be asked of it here, and the worker
+//! takes nothing from it but a reason to ask WeChat.
 
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};

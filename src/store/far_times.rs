@@ -36,8 +36,8 @@ impl Store {
     /// most, and the end of a call as far as the longest one lasts; both start anew, because a call may have been made
     /// just now. A call that had no answer at a time that is still to come had none until now.
     pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
-        // Nearly always nothing is, and the open orders that are looked through for it may be millions: the writer
-        // would be held for all of them.
+        // Nearly always nothing is, and the open orders that are read for it may be millions: the writer would be held
+        // for all of them.
         let mut found = false;
         for far in FarTimes::all(now) {
             let values = far.bounds.iter().map(|ms| (*ms).into());
@@ -100,7 +100,11 @@ impl FarTimes {
         ]
     }
 
+    /// A row if there is one that is too far ahead.
     fn any_sql(&self) -> String {
+        if self.table == "orders" {
+            return poll_schedule::merchants_with(&self.is_far);
+        }
         format!("SELECT 1 AS far FROM {} WHERE {} LIMIT 1", self.table, self.is_far)
     }
 

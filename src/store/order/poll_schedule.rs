@@ -111,8 +111,13 @@ pub(in crate::store) fn take_sql(kind: DbKind) -> String {
     )
 }
 
-/// One step in the index per merchant, however many orders are due.
 pub(in crate::store) fn merchants_sql() -> String {
+    merchants_with(&format!("{DUE} <= $1"))
+}
+
+/// The merchants with a pending order of which `condition` holds: for what is a range of the times, one step in the
+/// index per merchant, however many orders are due.
+pub(in crate::store) fn merchants_with(condition: &str) -> String {
     format!(
         "WITH RECURSIVE found (merchant) AS (
            SELECT MIN(merchant) FROM orders WHERE {DUE} IS NOT NULL
@@ -120,7 +125,7 @@ pub(in crate::store) fn merchants_sql() -> String {
            SELECT (SELECT MIN(merchant) FROM orders WHERE merchant > found.merchant AND {DUE} IS NOT NULL)
            FROM found WHERE found.merchant IS NOT NULL)
          SELECT merchant FROM found
-         WHERE (SELECT 1 FROM orders WHERE orders.merchant = found.merchant AND {DUE} <= $1
+         WHERE (SELECT 1 FROM orders WHERE orders.merchant = found.merchant AND {condition}
                 ORDER BY {DUE} LIMIT 1) IS NOT NULL"
     )
 }

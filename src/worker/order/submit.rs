@@ -41,7 +41,8 @@ pub struct Target {
     out_trade_no: OutTradeNo,
     params: AttemptParams,
     created_at: Timestamp,
-    /// Whether an earlier call of this number may have been executed, if this is a repeat. A first delivery has made none.
+    /// Whether an earlier call of this number may have been executed, if this is a repeat: before a first delivery
+    /// there was none.
     may_have_been_called: bool,
     /// Whether it is recorded that no call was executed: a call that is not made must not change that.
     waits: bool,

@@ -12,6 +12,9 @@
 //!  scheduler ── query.due · refund.due · deferred ───┘                   relay ──► bus (pay.event.…)
 //! ```
 //!
+//! Two ways are shorter where the roles share a process: an order is placed by the process that recorded it, without a
+//! message, and on SQLite a notification may lie in the [`intake`] log in place of the queue.
+//!
 //! The sources of truth are the database and WeChat itself. The bus carries work and events and may be wiped: queries
 //! to WeChat and the outbox restore what was lost. Notifications and query replies become a [`event::fact::Fact`], and
 //! one pure function, [`order::decide()`], says what a fact does to an order.
@@ -35,8 +38,9 @@
 //! | [`console`] | the operators' console: pages over [`ops`] |
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
 //! | [`merchant_setup`] | a merchant whose own key, number or certificate WeChat refuses |
-//! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
+//! | [`ops`] | what operators see and do, one function each; HTTP API and console call only these |
 //! | [`books`] | whether orders, ledgers, outbox and feed agree |
+//! | [`reference`] | the OpenAPI document, and the pages that explain problems |
 //! | [`doctor`], [`ctl`] | checks of an installation that need no service; `wxpayctl` |
 //! | [`reconcile`] | fetches bills, sorts and compares both sides in bounded memory |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |

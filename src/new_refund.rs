@@ -68,7 +68,7 @@ pub fn new_refund(config: &Config, spec: RefundSpec, now: Timestamp) -> Result<N
     // The API publishes the call of its refunds at once; all others are found by the scheduler.
     let next_at = match spec.origin {
         RefundOrigin::Api => now.after(UNCALLED),
-        RefundOrigin::Policy | RefundOrigin::Console => now,
+        RefundOrigin::Policy | RefundOrigin::MerchantPlatform => now,
     };
     Ok(NewRefund {
         merchant: spec.merchant,

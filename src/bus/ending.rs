@@ -20,12 +20,12 @@ impl Ending {
         &self.0.0
     }
 
-    /// The transaction that wrote it is durable: no other answer is needed.
-    pub fn came(&self) {
+    /// The transaction that wrote it is durable: the delivery needs no other acknowledgement.
+    pub fn mark_committed(&self) {
         self.0.1.store(true, Ordering::Release);
     }
 
-    pub(in crate::bus) fn has_come(&self) -> bool {
+    pub(in crate::bus) fn is_committed(&self) -> bool {
         self.0.1.load(Ordering::Acquire)
     }
 }

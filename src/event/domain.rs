@@ -161,7 +161,7 @@ pub struct OrderPaid {
     pub coupons: Vec<PaidCoupon>,
     /// WeChat's name of the payer's bank.
     pub bank_type: Option<String>,
-    /// How we learnt of it: `notification` or `query`.
+    /// How we learnt of it: `notification` or `query`; `request` where an operator accepted it.
     pub learnt_by: &'static str,
     /// What the payer was shown.
     pub description: String,
@@ -269,14 +269,14 @@ pub struct PaymentOrphaned {
     /// WeChat's number of the payment.
     pub transaction_id: TransactionId,
     pub amount_fen: Fen,
-    /// Always CNY.
+    /// WeChat's `fee_type`; `amount_fen` counts its smallest unit.
     pub currency: String,
     /// When WeChat took the money.
     pub paid_at: Timestamp,
     pub notification_id: EventId,
 }
 
-/// A verified message that contradicts the order.
+/// A notification that contradicts its order, or that the worker could not verify. Nothing of it was entered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotificationRejected {
     pub notification_id: EventId,

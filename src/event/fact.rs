@@ -1,8 +1,8 @@
 //! Facts: what an external source reported about one attempt, after that source was verified.
 //!
-//! Notifications, query replies and (later) bill lines all become a [`Fact`], and so does what the business asks of its
-//! own order; [`crate::order::decide`] alone says what a fact does to an order. A fact is what was reported, never a
-//! conclusion from it.
+//! Notifications and query replies all become a [`Fact`], and so does what the business asks of its own order;
+//! [`crate::order::decide`] alone says what a fact does to an order. A fact is what was reported, never a conclusion
+//! from it. A line of a bill never is one: to repair it WeChat is asked, and that answer is a fact.
 
 use serde::{Deserialize, Serialize};
 

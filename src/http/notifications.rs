@@ -1,11 +1,11 @@
 //! `POST /notify/{merchant}/pay` and `…/refund`: WeChat tells of a payment, or of what became of a refund. Either
 //! address takes either: which one it is, the contents say.
 //!
-//! Verified in memory, published, acknowledged by the bus as durable, and only then answered with SUCCESS: after that
-//! WeChat never notifies of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict
-//! here only decides what is worth keeping: the worker verifies again what it reads from the queue or a disk. A
-//! refund's notification has no signature; that it can be decrypted and read is all that can be asked of it here, and
-//! the worker takes nothing from it but a reason to ask WeChat.
+//! Verified in memory, made durable (in the intake log, or published and acknowledged by the bus), and only then
+//! answered with SUCCESS: after that WeChat never notifies of this payment again. Every other end answers FAIL, after
+//! which WeChat repeats. The verdict here only decides what is worth keeping: the worker verifies again what it reads
+//! from the queue or a disk. A refund's notification has no signature; that it can be decrypted and read is all that can
+//! be asked of it here, and the worker takes nothing from it but a reason to ask WeChat.
 
 use std::sync::Arc;
 

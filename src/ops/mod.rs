@@ -1,4 +1,5 @@
-//! What operators see and do, one function each: the HTTP API, the console and the command line call only these.
+//! What operators see and do, one function each: the HTTP API and the console call only these, and
+//! `wxpayctl` calls the API.
 //!
 //! What must stay true: whatever changes something takes an [`Operator`] and a reason, and writes its audit row in the
 //! transaction of the change; a row of a merchant that the operator may not see is as if it did not exist.

@@ -114,7 +114,7 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
             next.attempts[i].error = None;
             next.attempts[i].setup_refusals = None;
             clear_unknown(&mut next);
-            if !next.state.is_open() || next.is_held() {
+            if !next.state.is_open() || next.is_blocked() {
                 // It can be paid although nothing more is to be: it must be closed at WeChat.
                 next.queries.next_at = Some(now);
                 return apply(next, None);
@@ -153,7 +153,7 @@ fn refused_for_good(order: &Order, i: usize, error: &WechatError, now: Timestamp
     if !next.state.is_open() || next.any_live() {
         return apply(next, None);
     }
-    if next.is_held() {
+    if next.is_blocked() {
         return hold(next, now);
     }
     // No attempt can be paid any more, so every other intent is fulfilled.
@@ -205,7 +205,7 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
             if !next.state.is_open() || next.any_live() {
                 return apply(next, None);
             }
-            if next.is_held() {
+            if next.is_blocked() {
                 return hold(next, now);
             }
             match next.intent {

@@ -25,7 +25,7 @@ pub enum PaymentClass {
 /// Why a payment is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HeldReason {
-    /// Paid after the order's expiry, or after it ended here.
+    /// Paid later than `orders.late_grace_s` after the order's expiry, or after it ended here.
     Late,
     /// Beside another payment of the order.
     Twice,

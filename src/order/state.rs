@@ -124,7 +124,7 @@ pub struct Attempt {
     pub setup_refusals: Option<u32>,
 }
 
-/// The first payment of an order.
+/// The payment that counts for an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaidBy {
     /// WeChat's number of it.
@@ -266,11 +266,12 @@ impl Order {
     /// Whether its live attempts are to be closed at WeChat: it was asked for, the time is over, or the order has its
     /// money or holds some that does not count.
     pub fn wants_close(&self, now: Timestamp) -> bool {
-        !self.state.is_open() || self.intent.is_some() || now >= self.expires_at || self.is_held()
+        !self.state.is_open() || self.intent.is_some() || now >= self.expires_at || self.is_blocked()
     }
 
-    /// Whether it is open and nothing more may be paid on it, because money was reported that does not fit it.
-    pub fn is_held(&self) -> bool {
+    /// Whether it is open and nothing more may be paid on it, because money was reported that does not fit it. Late and
+    /// second payments may be held too, but leave their order paid: that is not this.
+    pub fn is_blocked(&self) -> bool {
         self.state.is_open() && self.has_misfit()
     }
 

@@ -117,7 +117,7 @@ pub(super) fn ended(mut next: Order, now: Timestamp) -> Order {
 /// its time is over or its close was requested.
 pub(super) fn held_and_over(order: &Order, now: Timestamp) -> bool {
     let over = order.intent == Some(Intent::Close) || now >= order.expires_at;
-    order.is_held() && over && !order.any_live()
+    order.is_blocked() && over && !order.any_live()
 }
 
 /// The order says so already. A held order that is over ends here: WeChat has nothing left to close.

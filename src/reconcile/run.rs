@@ -28,8 +28,10 @@ use crate::wechat::v2::bill::{Ask, BillDay, Expected, FundAccount, TradeBillType
 const PAGE: u64 = 1000;
 /// Parts that wait between the threads.
 const WAITING: usize = 2;
-/// A run that has not ended by then is one of a dead process.
-const RUN_LIMIT: Duration = Duration::from_secs(3600);
+/// When a day is due again whose run ended without any result: its process died or lost the lease, or the database
+/// failed. A run that takes longer is not disturbed: the holder of the lease makes one after another, and the writes of
+/// others are fenced.
+const RETRY_LOST: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// What arrives during a run may leave a remainder: it is run again at once, so many times.
 const AGAIN: u32 = 1;
@@ -56,7 +58,7 @@ pub enum Ran {
 /// Runs a day that is due.
 pub async fn reconcile(on: Reconciler<'_>, due: &DueDay) -> Result<Ran, RunError> {
     let now = on.clock.now();
-    let run = fenced(on.store.begin_reconciliation(on.lease, due, (now, now.after(RUN_LIMIT))).await?)?;
+    let run = fenced(on.store.begin_reconciliation(on.lease, due, (now, now.after(RETRY_LOST))).await?)?;
     match day(on, due, run).await {
         Ok(state) => Ok(Ran::Done(state)),
         Err(e @ (RunError::Overtaken | RunError::Store(_))) => Err(e),
@@ -127,7 +129,7 @@ async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, R
         }
         tries += 1;
         let now = on.clock.now();
-        run.run = fenced(on.store.begin_reconciliation(on.lease, due, (now, now.after(RUN_LIMIT))).await?)?;
+        run.run = fenced(on.store.begin_reconciliation(on.lease, due, (now, now.after(RETRY_LOST))).await?)?;
     }
 }
 

@@ -33,12 +33,13 @@ pub enum RefundState {
 /// Who wanted a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefundOrigin {
-    /// The business, over our API.
+    /// The business, over the API, the console or `wxpayctl`.
     Api,
     /// The merchant's policy for money that came late or twice.
     Policy,
-    /// Created in WeChat's merchant platform and discovered through WeChat.
-    Console,
+    /// Created in WeChat's merchant platform and discovered through WeChat. Those of this service's own console are
+    /// `Api`.
+    MerchantPlatform,
 }
 
 named!(RefundState {
@@ -49,7 +50,7 @@ named!(RefundState {
     Abnormal = "abnormal",
     Failed = "failed",
 });
-named!(RefundOrigin { Api = "api", Policy = "policy", Console = "console" });
+named!(RefundOrigin { Api = "api", Policy = "policy", MerchantPlatform = "console" });
 
 impl RefundState {
     /// Whether nothing more is to be learnt about it.

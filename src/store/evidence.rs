@@ -60,7 +60,7 @@ pub enum EvidenceSource {
     Close,
     /// The business asked.
     Request {
-        /// The name of its API key.
+        /// The name of the API key or operator, and who approved it.
         by: String,
     },
 }

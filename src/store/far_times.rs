@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sea_orm::QueryTrait;
+use sea_orm::{ConnectionTrait, QueryTrait};
 
 use super::Store;
 use super::db::{DbError, DbKind};
@@ -36,6 +36,16 @@ impl Store {
     /// most, and the end of a call as far as the longest one lasts; both start anew, because a call may have been made
     /// just now. A call that had no answer at a time that is still to come had none until now.
     pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
+        // Nearly always nothing is, and the open orders that are read for it may be millions: the writer would be held
+        // for all of them.
+        let mut found = false;
+        for far in FarTimes::all(now) {
+            let values = far.bounds.iter().map(|ms| (*ms).into());
+            found = found || self.db.read().query_one_raw(self.db.statement(far.any_sql(), values)).await?.is_some();
+        }
+        if !found {
+            return Ok(Fenced::Done(0));
+        }
         let write = (lease.clone(), now);
         self.db.write("times.recall", write, |tx, (lease, now)| Box::pin(recall(tx, lease, *now))).await
     }
@@ -45,43 +55,64 @@ async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u6
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
-    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-    let (now_ms, day_ago) = (now.as_ms(), now.as_ms() - ms(DAILY));
-    let ahead = |d: Duration| now.after(d + SLACK).as_ms();
-    let (hour, day) = (ahead(HOURLY), ahead(DAILY));
-    let by_age = |at: &str| format!("{at} > $2 AND {at} > CASE WHEN created_at_ms > $3 THEN $2 ELSE $4 END");
-    let order = |at: &str| {
-        let far = by_age(at);
-        format!("UPDATE orders SET {at} = $1 WHERE {far} AND {at} NOT BETWEEN expires_at_ms AND expires_at_ms + $5")
-    };
-    let refund = format!("UPDATE refunds SET next_at_ms = $1 WHERE {}", by_age("next_at_ms"));
-    // Of open refunds alone: there is a row per refunded payment, for ever, and no index over the time.
-    let slot = SLOTS.to_owned();
-    let open = "UPDATE refunds SET call_open_until_ms = $1
-                    WHERE next_at_ms IS NOT NULL AND call_open_until_ms > $2"
-        .to_owned();
-    let unanswered = "UPDATE refunds SET unanswered_at_ms = $1
-                          WHERE next_at_ms IS NOT NULL AND unanswered_at_ms > $2"
-        .to_owned();
-    let message = "UPDATE deferred SET next_attempt_at_ms = $1 WHERE next_attempt_at_ms > $2".to_owned();
-    let by_age = [now_ms, hour, day_ago, day];
-    let of_order = [now_ms, hour, day_ago, day, ms(AFTER_EXPIRY)];
-    let delay_next_call = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(BETWEEN_REFUNDS)];
-    let open_calls = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(LONGEST_CALL)];
     let mut recalled = 0;
-    for (sql, values) in [
-        (order("next_query_at_ms"), &of_order[..]),
-        (order("next_look_at_ms"), &of_order),
-        (refund, &by_age),
-        (slot, &delay_next_call),
-        (open, &open_calls),
-        (unanswered, &[now_ms, ahead(Duration::ZERO)]),
-        (message, &[now_ms, hour]),
-    ] {
-        let values = values.iter().map(|v| (*v).into());
-        recalled += tx.execute(&sql, values).await?;
+    for far in FarTimes::all(now) {
+        let values = far.bounds.iter().chain([&far.due]).map(|ms| (*ms).into());
+        recalled += tx.execute(&far.recall_sql(), values).await?;
     }
     Ok(Fenced::Done(recalled))
+}
+
+/// Times of one kind that may be too far ahead.
+struct FarTimes {
+    table: &'static str,
+    columns: &'static [&'static str],
+    /// Its parameters are `bounds`.
+    is_far: String,
+    bounds: Vec<i64>,
+    /// What takes the place of a time that is too far ahead.
+    due: i64,
+}
+
+impl FarTimes {
+    fn all(now: Timestamp) -> [Self; 6] {
+        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        let (now_ms, day_ago) = (now.as_ms(), now.as_ms() - ms(DAILY));
+        let ahead = |d: Duration| now.after(d + SLACK).as_ms();
+        let (hour, day) = (ahead(HOURLY), ahead(DAILY));
+        let by_age = |at: &str| format!("{at} > $1 AND {at} > CASE WHEN created_at_ms > $2 THEN $1 ELSE $3 END");
+        let of = |table, columns, is_far: String, bounds: &[i64], due| {
+            let bounds = bounds.to_vec();
+            Self { table, columns, is_far, bounds, due }
+        };
+        let due = poll_schedule::DUE;
+        let order = format!("{} AND {due} NOT BETWEEN expires_at_ms AND expires_at_ms + $4", by_age(due));
+        let later = now.after(BETWEEN_REFUNDS).as_ms();
+        // Of open refunds alone: there is a row per refunded payment, for ever, and no index over the time.
+        let open = |at: &str| format!("next_at_ms IS NOT NULL AND {at} > $1");
+        [
+            of("orders", poll_schedule::DUE_COLUMNS, order, &[hour, day_ago, day, ms(AFTER_EXPIRY)], now_ms),
+            of("refunds", &["next_at_ms"], by_age("next_at_ms"), &[hour, day_ago, day], now_ms),
+            of("refund_totals", &["next_call_at_ms"], SLOTS.into(), &[ahead(BETWEEN_REFUNDS)], later),
+            of("refunds", &["call_open_until_ms"], open("call_open_until_ms"), &[ahead(LONGEST_CALL)], later),
+            of("refunds", &["unanswered_at_ms"], open("unanswered_at_ms"), &[ahead(Duration::ZERO)], now_ms),
+            of("deferred", &["next_attempt_at_ms"], "next_attempt_at_ms > $1".into(), &[hour], now_ms),
+        ]
+    }
+
+    /// A row if there is one that is too far ahead.
+    fn any_sql(&self) -> String {
+        if self.table == "orders" {
+            return poll_schedule::merchants_with(&self.is_far);
+        }
+        format!("SELECT 1 AS far FROM {} WHERE {} LIMIT 1", self.table, self.is_far)
+    }
+
+    fn recall_sql(&self) -> String {
+        let due = self.bounds.len() + 1;
+        let set = self.columns.iter().map(|at| format!("{at} = CASE WHEN {at} IS NOT NULL THEN ${due} END"));
+        format!("UPDATE {} SET {} WHERE {}", self.table, set.collect::<Vec<_>>().join(", "), self.is_far)
+    }
 }
 
 /// What the scheduler and the relay run all the time, by name, for a test of the plans.
@@ -100,9 +131,9 @@ pub fn due_statements(kind: DbKind) -> Vec<(&'static str, String)> {
         ("payments.refunded", REFUNDED.to_owned()),
         ("outbox.unrelayed", unrelayed_query(200).build(kind.backend()).sql),
         ("dead_letters.parked", PARKED.to_owned()),
+        ("orders.far", FarTimes::all(at)[0].any_sql()),
     ]
 }
 
-const SLOTS: &str = "UPDATE refund_totals SET next_call_at_ms = $1
-    WHERE next_call_at_ms > $2
-      AND (merchant, transaction_id) IN (SELECT merchant, transaction_id FROM refunds WHERE next_at_ms IS NOT NULL)";
+const SLOTS: &str = "next_call_at_ms > $1
+    AND (merchant, transaction_id) IN (SELECT merchant, transaction_id FROM refunds WHERE next_at_ms IS NOT NULL)";

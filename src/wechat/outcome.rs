@@ -218,14 +218,15 @@ macro_rules! our_setup {
     };
 }
 
-/// Codes that say WeChat failed, or that the rate limit is exceeded; it may have executed the call.
+/// Codes that say WeChat itself failed: it may have executed the call. Those of rate limits are listed per API.
 macro_rules! their_trouble {
     () => {
         ErrCode::SystemError | ErrCode::BankError | ErrCode::BizerrNeedRetry
     };
 }
 
-/// Codes of APIs that this project does not call; from any other API they mean nothing.
+/// Codes that no [`Api`] answers with: of bills (`v2/bill`), and of payment codes, which are not called. From an `Api`
+/// they mean nothing.
 macro_rules! of_other_apis {
     () => {
         ErrCode::NoBillExist

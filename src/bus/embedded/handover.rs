@@ -13,7 +13,7 @@ use crate::store::queue::Claimed;
 
 /// Where a consumer's workers say how many of them are free, and find what they got.
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct Handover {
     /// Woken when something was handed over or stored for the consumer.
     pub signal: Notify,
     state: Mutex<State>,
@@ -28,7 +28,7 @@ struct State {
     is_unclaimed: bool,
 }
 
-impl Desk {
+impl Handover {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,19 +65,19 @@ impl Desk {
     }
 
     /// Reserves free workers for as many of `messages`.
-    pub fn reserve(self: &Arc<Desk>, messages: usize) -> Reservation {
+    pub fn reserve(self: &Arc<Handover>, messages: usize) -> Reservation {
         let mut state = self.lock();
         let count = state.wanted.min(messages);
         state.wanted -= count;
         state.reserved += count;
         drop(state);
-        Reservation { desk: Arc::clone(self), count }
+        Reservation { handover: Arc::clone(self), count }
     }
 }
 
 /// Workers that wait for messages which are being stored. Dropped without being kept it frees them.
 pub(super) struct Reservation {
-    desk: Arc<Desk>,
+    handover: Arc<Handover>,
     /// For how many messages.
     pub count: usize,
 }
@@ -85,7 +85,7 @@ pub(super) struct Reservation {
 impl Reservation {
     /// Hands over what is durable. `others`: whether more was stored than was reserved.
     pub fn keep(self, claimed: Vec<Claimed>, others: bool) {
-        let mut state = self.desk.lock();
+        let mut state = self.handover.lock();
         state.ready.extend(claimed);
         state.is_unclaimed |= others;
     }
@@ -93,9 +93,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut state = self.desk.lock();
+        let mut state = self.handover.lock();
         state.reserved = state.reserved.saturating_sub(self.count);
         drop(state);
-        self.desk.signal.notify_waiters();
+        self.handover.signal.notify_waiters();
     }
 }

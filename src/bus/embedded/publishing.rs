@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::handover::{Desk, Reservation};
+use super::handover::{Handover, Reservation};
 use crate::batcher::{Group, Limits};
 use crate::bus::types::PublishError;
 use crate::store::queue::{BusRows, Claimed, Inserted, NewRow, Stored, StreamLimit, Taker};
 
-/// A consumer of the bus, as publishing sees it.
-pub(super) struct Counter {
-    pub desk: Arc<Desk>,
+/// How messages reach this process's free workers of a consumer without a search of the queue.
+pub(super) struct LocalConsumer {
+    pub handover: Arc<Handover>,
     /// For how long a delivery is leased.
     pub lease_ms: i64,
 }
@@ -18,13 +18,13 @@ pub(super) struct Counter {
 pub(super) fn publishing(
     rows: BusRows,
     limits: HashMap<String, StreamLimit>,
-    counters: Arc<HashMap<String, Counter>>,
+    consumers: Arc<HashMap<String, LocalConsumer>>,
 ) -> Group<NewRow, Result<(), PublishError>> {
     let limits = Arc::new(limits);
     Group::new(Limits { max_batch: 1024, queue: 8192 }, move |mut batch: Vec<NewRow>| {
-        let (rows, limits, counters) = (rows.clone(), Arc::clone(&limits), Arc::clone(&counters));
+        let (rows, limits, consumers) = (rows.clone(), Arc::clone(&limits), Arc::clone(&consumers));
         async move {
-            let reservations = reserve(&mut batch, &counters);
+            let reservations = reserve(&mut batch, &consumers);
             let batch = Arc::new(batch);
             match rows.insert(Arc::clone(&batch), limits).await {
                 Ok(Inserted { outcomes, new }) => {
@@ -61,17 +61,17 @@ pub(super) fn publishing(
 }
 
 /// The batch's consumers, each with as many of its workers as are free and needed; their messages are marked as leased.
-fn reserve(batch: &mut [NewRow], counters: &HashMap<String, Counter>) -> Vec<(String, Reservation)> {
+fn reserve(batch: &mut [NewRow], consumers: &HashMap<String, LocalConsumer>) -> Vec<(String, Reservation)> {
     let mut wanted: HashMap<String, usize> = HashMap::new();
     for taker in batch.iter().flat_map(|row| &row.consumers) {
         *wanted.entry(taker.consumer.clone()).or_default() += 1;
     }
     let mut reservations = Vec::with_capacity(wanted.len());
     for (consumer, count) in wanted {
-        let Some(counter) = counters.get(&consumer) else { continue };
-        let reservation = counter.desk.reserve(count);
+        let Some(local) = consumers.get(&consumer) else { continue };
+        let reservation = local.handover.reserve(count);
         let takers = batch.iter_mut().flat_map(|row| &mut row.consumers).filter(|taker| taker.consumer == consumer);
-        takers.take(reservation.count).for_each(|taker| taker.lease_ms = Some(counter.lease_ms));
+        takers.take(reservation.count).for_each(|taker| taker.lease_ms = Some(local.lease_ms));
         reservations.push((consumer, reservation));
     }
     reservations

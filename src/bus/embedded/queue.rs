@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::publishing::{Counter, publishing};
+use super::publishing::{LocalConsumer, publishing};
 use super::supply::{Answers, Supply, answering};
 use crate::batcher::Group;
 use crate::bus::message::Message;
@@ -30,7 +30,7 @@ pub(in crate::bus) struct Embedded {
     rows: BusRows,
     publishes: Group<NewRow, Result<(), PublishError>>,
     answers: Arc<Answers>,
-    counters: Arc<HashMap<String, Counter>>,
+    consumers: Arc<HashMap<String, LocalConsumer>>,
     _pruning: AbortOnDropHandle<()>,
 }
 
@@ -41,20 +41,20 @@ impl Embedded {
         let names: Vec<String> = topology.streams.iter().map(|s| s.name.clone()).collect();
         rows.register(&names).await?;
         let consumers = topology.streams.iter().flat_map(|s| s.consumers.iter());
-        let counter = |c: &ConsumerSpec| {
+        let local = |c: &ConsumerSpec| {
             let lease_ms = i64::try_from(c.ack_wait_ms).unwrap_or(i64::MAX);
-            (c.name.clone(), Counter { desk: Arc::default(), lease_ms })
+            (c.name.clone(), LocalConsumer { handover: Arc::default(), lease_ms })
         };
-        let counters = Arc::new(consumers.map(counter).collect::<HashMap<_, _>>());
+        let consumers = Arc::new(consumers.map(local).collect::<HashMap<_, _>>());
         let limits = topology.streams.iter().map(|s| (s.name.clone(), limit_of(s, max_bytes))).collect();
         Ok(Embedded {
-            publishes: publishing(rows.clone(), limits, Arc::clone(&counters)),
+            publishes: publishing(rows.clone(), limits, Arc::clone(&consumers)),
             answers: Arc::new(answering(rows.clone())),
             _pruning: AbortOnDropHandle::new(tokio::spawn(prune(rows.clone(), topology.clone()))),
             topology: Arc::new(topology),
             max_bytes,
             rows,
-            counters,
+            consumers,
         })
     }
 
@@ -94,7 +94,7 @@ impl Embedded {
             i64::try_from(spec.ack_wait_ms).unwrap_or(i64::MAX),
             self.rows.clone(),
             Arc::clone(&self.answers),
-            self.counters.get(name.as_str()).map(|counter| Arc::clone(&counter.desk)).unwrap_or_default(),
+            self.consumers.get(name.as_str()).map(|consumer| Arc::clone(&consumer.handover)).unwrap_or_default(),
         )
     }
 

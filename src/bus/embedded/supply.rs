@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::handover::Desk;
+use super::handover::Handover;
 use crate::batcher::{Group, Limits};
 use crate::bus::ending::Ending;
 use crate::bus::message::Message;
@@ -50,7 +50,7 @@ pub(in crate::bus) struct Supply {
     lease_ms: i64,
     rows: BusRows,
     answers: Arc<Answers>,
-    desk: Arc<Desk>,
+    handover: Arc<Handover>,
     claiming: Option<Claiming>,
     poll_interval: Duration,
     /// When the queue is polled next.
@@ -72,17 +72,17 @@ impl Supply {
         lease_ms: i64,
         rows: BusRows,
         answers: Arc<Answers>,
-        desk: Arc<Desk>,
+        handover: Arc<Handover>,
     ) -> Supply {
         let (claiming, poll_interval, poll_at) = (None, BUSY_POLL, Instant::now());
-        Supply { consumer, empties, lease_ms, rows, answers, desk, claiming, poll_interval, poll_at }
+        Supply { consumer, empties, lease_ms, rows, answers, handover, claiming, poll_interval, poll_at }
     }
 }
 
 impl Drop for Supply {
     /// Nothing more is reserved; what lies there comes again when its lease ends.
     fn drop(&mut self) {
-        self.desk.rest();
+        self.handover.rest();
     }
 }
 
@@ -92,13 +92,13 @@ impl Source for Supply {
     /// See [`crate::bus::subscription::Source::take`].
     async fn take(&mut self, free: usize) -> Vec<Arrived<Receipt>> {
         loop {
-            let desk = Arc::clone(&self.desk);
-            let signalled = desk.signal.notified();
+            let handover = Arc::clone(&self.handover);
+            let signalled = handover.signal.notified();
             tokio::pin!(signalled);
             // Enabled before the poll, so that a message stored meanwhile wakes this consumer.
             signalled.as_mut().enable();
-            let unreserved = desk.want(free.saturating_sub(self.claiming.as_ref().map_or(0, |c| c.most)));
-            if desk.must_poll() {
+            let unreserved = handover.want(free.saturating_sub(self.claiming.as_ref().map_or(0, |c| c.most)));
+            if handover.must_poll() {
                 self.poll_at = Instant::now();
                 self.poll_interval = BUSY_POLL;
             }
@@ -119,7 +119,7 @@ impl Source for Supply {
                     }
                 }
             }
-            let handed_over = desk.take(free);
+            let handed_over = handover.take(free);
             if !handed_over.is_empty() {
                 return handed_over.into_iter().map(|c| self.arrived(c)).collect();
             }
@@ -134,7 +134,7 @@ impl Source for Supply {
 
     /// See [`crate::bus::subscription::Source::rest`].
     async fn rest(&mut self) {
-        for claimed in self.desk.rest() {
+        for claimed in self.handover.rest() {
             self.receipt(&claimed).give_back().await;
         }
     }
@@ -143,7 +143,7 @@ impl Source for Supply {
     async fn close(mut self) {
         self.rest().await;
         let until = Instant::now() + RESERVATIONS_END;
-        while self.desk.is_reserved() && Instant::now() < until {
+        while self.handover.is_reserved() && Instant::now() < until {
             tokio::time::sleep(BUSY_POLL).await;
         }
         self.rest().await;
@@ -213,7 +213,7 @@ pub(in crate::bus) struct Receipt {
 
 impl subscription::Receipt for Receipt {
     async fn ack(&self) {
-        if !self.ending.has_come() {
+        if !self.ending.is_committed() {
             self.answer(Answer::Done { frees: self.ending.finished().frees }).await;
         }
     }

@@ -77,7 +77,7 @@ impl RefundsPage {
             RefundOrigin::Api if row.requested_by.starts_with("user:") => self.t.origin_user,
             RefundOrigin::Api => self.t.origin_api,
             RefundOrigin::Policy => self.t.origin_policy,
-            RefundOrigin::Console => self.t.origin_console,
+            RefundOrigin::MerchantPlatform => self.t.origin_console,
         }
     }
 

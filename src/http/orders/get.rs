@@ -140,7 +140,7 @@ pub async fn pay_params(
 fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
     let order = &stored.order;
     match (offer, order.state) {
-        _ if order.is_held() => Error::OrderHeld,
+        _ if order.is_blocked() => Error::OrderHeld,
         (_, OrderState::Requested | OrderState::Payable) if order.intent == Some(Intent::Close) => Error::OrderClosing,
         (Offer::Stale | Offer::Pending, _) => Error::NotReady,
         (Offer::Ready(..) | Offer::Nothing, OrderState::Failed) => match &order.failure {

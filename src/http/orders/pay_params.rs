@@ -49,7 +49,7 @@ pub fn offer(stored: &StoredOrder, now: Timestamp) -> Offer<'_> {
         OrderState::Requested | OrderState::Payable if matches!(order.intent, Some(Intent::Close)) => {
             return Offer::Nothing;
         }
-        OrderState::Requested | OrderState::Payable if order.is_held() => return Offer::Nothing,
+        OrderState::Requested | OrderState::Payable if order.is_blocked() => return Offer::Nothing,
         OrderState::Requested | OrderState::Payable if order.intent.is_some() => return Offer::Pending,
         OrderState::Requested | OrderState::Payable if now >= order.expires_at => return Offer::Nothing,
         OrderState::Requested => return Offer::Pending,

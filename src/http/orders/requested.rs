@@ -16,7 +16,7 @@ use crate::store::{NewOrder, StoredOrder};
 
 /// Whether WeChat was called for the order, and what it answered is known.
 pub(super) fn has_begun(order: &StoredOrder) -> bool {
-    order.order.state != OrderState::Requested || order.order.is_held()
+    order.order.state != OrderState::Requested || order.order.is_blocked()
 }
 
 /// An order as it will be recorded, and the command that has it placed. Both have one id.

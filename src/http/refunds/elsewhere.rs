@@ -24,7 +24,7 @@ impl HttpState {
             // Recorded, and what WeChat said of it not taken over yet.
             let is_fresh = |queries: &Queries, version: i64| version == 1 && queries.done == 0;
             let is_settled =
-                live.clone().all(|r| r.origin != RefundOrigin::Console || !is_fresh(&r.queries, r.version));
+                live.clone().all(|r| r.origin != RefundOrigin::MerchantPlatform || !is_fresh(&r.queries, r.version));
             if known >= sum.as_i64() && is_settled || Instant::now() >= deadline {
                 return Ok(failed);
             }

@@ -89,7 +89,7 @@ async fn record(
         amount: refund.refund_fee,
         total: paid.paid,
         currency: paid.currency.clone(),
-        origin: RefundOrigin::Console,
+        origin: RefundOrigin::MerchantPlatform,
         reason: None,
         requested_by: "console".to_owned(),
         content_hash: String::new(),

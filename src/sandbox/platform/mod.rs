@@ -10,16 +10,17 @@
 //! | file | is |
 //! |---|---|
 //! | `api`, `request`, `answer`, `call` | the calls by name; what came; WeChat's words; how a call is executed |
-//! | `state` | what the platform knows: apps, token_store, quotas, counts |
+//! | `state` | what the platform knows: apps, tokens, quotas, counts |
 //! | `token_store`, `tokens` | access_tokens and tickets with their lives; the calls that give them |
 //! | `quota`, `call_log` | daily and minute limits; who called what |
-//! | `people` | who may sit at the browser, and their openids |
-//! | `codes`, `logins` | what a login gives: codes that work once, a user's own tokens |
-//! | `authorize`, `site` | the OAuth page and its consent; which pages an app may name |
-//! | `sns`, `mini` | the login calls of an official account and of a mini program |
+//! | `oauth/people` | who may sit at the browser, and their openids |
+//! | `oauth/codes`, `oauth/logins` | what a login gives: codes that work once, a user's own tokens |
+//! | `oauth/authorize`, `oauth/site` | the OAuth page and its consent; which pages an app may name |
+//! | `oauth/sns`, `mini` | the login calls of an official account and of a mini program |
 //! | `bridge/page`, `bridge/state`, `jweixin.js` | WeChat's browser: the script a page loads and what is behind it |
-//! | `js_config`, `pay_check` | what `wx.config` and a payment block are checked for |
-//! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, reading the counts |
+//! | `bridge/js_config`, `bridge/pay_check` | what `wx.config` and a payment block are checked for |
+//!
+//! `/_sandbox/platform/…`, acting as WeChat's operator and reading the counts, is in [`super::control`].
 
 pub(in crate::sandbox) mod answer;
 pub(in crate::sandbox) mod api;

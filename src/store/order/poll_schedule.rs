@@ -12,9 +12,10 @@ use crate::store::db::{DbError, DbKind};
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::writer::{Row, WriteTx};
 
-/// When an order's question is due: at most one of the two columns is set. The index `orders_due` is over this very
+/// When an order's question is due: at most one of [`DUE_COLUMNS`] is set. The index `orders_due` is over this very
 /// expression, so that it has the rows that any version writes.
-const DUE: &str = "COALESCE(next_query_at_ms, next_look_at_ms)";
+pub(in crate::store) const DUE: &str = "COALESCE(next_query_at_ms, next_look_at_ms)";
+pub(in crate::store) const DUE_COLUMNS: &[&str] = &["next_query_at_ms", "next_look_at_ms"];
 
 impl Store {
     /// Whether a merchant has an order whose question is due.
@@ -110,8 +111,13 @@ pub(in crate::store) fn take_sql(kind: DbKind) -> String {
     )
 }
 
-/// One step in the index per merchant, however many orders are due.
 pub(in crate::store) fn merchants_sql() -> String {
+    merchants_with(&format!("{DUE} <= $1"))
+}
+
+/// The merchants with a pending order of which `condition` holds: for what is a range of the times, one step in the
+/// index per merchant, however many orders are due.
+pub(in crate::store) fn merchants_with(condition: &str) -> String {
     format!(
         "WITH RECURSIVE found (merchant) AS (
            SELECT MIN(merchant) FROM orders WHERE {DUE} IS NOT NULL
@@ -119,7 +125,7 @@ pub(in crate::store) fn merchants_sql() -> String {
            SELECT (SELECT MIN(merchant) FROM orders WHERE merchant > found.merchant AND {DUE} IS NOT NULL)
            FROM found WHERE found.merchant IS NOT NULL)
          SELECT merchant FROM found
-         WHERE (SELECT 1 FROM orders WHERE orders.merchant = found.merchant AND {DUE} <= $1
+         WHERE (SELECT 1 FROM orders WHERE orders.merchant = found.merchant AND {condition}
                 ORDER BY {DUE} LIMIT 1) IS NOT NULL"
     )
 }

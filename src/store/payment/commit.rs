@@ -27,7 +27,7 @@ pub struct Reclassed {
     pub change: PaymentChange,
     /// The operator's reason.
     pub reason: String,
-    /// The API key's name.
+    /// The name of the API key or operator, and who approved it.
     pub by: String,
 }
 

@@ -125,8 +125,7 @@ impl Store {
         rows.iter().map(|row| row.get("day")).collect()
     }
 
-    /// Begins a run of a day and answers its number. Until `again_at` no other process takes the day, which then is due
-    /// again if this run has not ended.
+    /// Begins a run of a day and answers its number. At `again_at` the day is due again if this run has not ended.
     pub async fn begin_reconciliation(
         &self,
         lease: &Lease,

@@ -1,4 +1,4 @@
-//! Refunds between rows and the domain. Who may write them is `refunds` and `refund_commit`.
+//! Refunds between rows and the domain. Only `record`, `commit` and `elsewhere` write them.
 
 use sea_orm::Set;
 

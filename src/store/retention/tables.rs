@@ -17,7 +17,7 @@ pub enum Kept {
     Outbox,
     /// Messages that were replayed or discarded.
     DeadLetters,
-    /// Who moved held money.
+    /// What operators did.
     Audit,
     /// Claims of the callers' keys.
     IdempotencyKeys,

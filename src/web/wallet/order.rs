@@ -137,7 +137,7 @@ fn standing(stored: &StoredOrder, now: Timestamp) -> Standing {
         OrderState::Closed | OrderState::Failed if order.any_live() => Standing::InTheWay,
         OrderState::Closed | OrderState::Failed => Standing::Ended,
         // The money that was paid on it is not the payer's to wait for.
-        OrderState::Requested | OrderState::Payable if order.is_held() && !order.any_live() => Standing::Ended,
+        OrderState::Requested | OrderState::Payable if order.is_blocked() && !order.any_live() => Standing::Ended,
         OrderState::Requested | OrderState::Payable => {
             let by_page = match order.intent {
                 Some(Intent::Close) => false,

@@ -90,7 +90,7 @@ impl Context {
     }
 
     /// The same, with how its delivery can end.
-    pub(in crate::worker) fn of_delivery(self, ending: Option<Ending>) -> Context {
+    pub(in crate::worker) fn with_ending(self, ending: Option<Ending>) -> Context {
         Context { ending, ..self }
     }
 

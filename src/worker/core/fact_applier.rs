@@ -232,7 +232,7 @@ fn report(items: &[Item], decided: Vec<Decided>, conflicts: &HashSet<i64>) -> Ve
                            give it back");
         }
         if let Some(ending) = items[item].ending.as_ref().filter(|_| applied.ends_delivery()) {
-            ending.came();
+            ending.mark_committed();
         }
         done.push((item, Ok(applied)));
     }

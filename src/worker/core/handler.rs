@@ -34,7 +34,7 @@ pub fn merchant_of<'a>(ctx: &'a Context, subject: &str) -> Option<&'a Merchant> 
 /// Parses a delivery and has it handled.
 pub async fn run<H: Handler>(ctx: Context, delivery: Delivery) -> Verdict {
     let Delivery { message, attempt, ending, .. } = delivery;
-    let ctx = ctx.of_delivery(ending);
+    let ctx = ctx.with_ending(ending);
     let event = match Envelope::<H::Data>::parse(&message.payload) {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },

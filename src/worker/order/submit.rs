@@ -41,8 +41,9 @@ pub struct Target {
     out_trade_no: OutTradeNo,
     params: AttemptParams,
     created_at: Timestamp,
-    /// Whether an earlier call of this number may have been executed.
-    called_before: bool,
+    /// Whether an earlier call of this number may have been executed, if this is a repeat: before a first delivery
+    /// there was none.
+    may_have_been_called: bool,
     /// Whether it is recorded that no call was executed: a call that is not made must not change that.
     waits: bool,
     /// For a number that a payer was offered already: what asks for another one in its place.
@@ -57,8 +58,8 @@ impl Target {
             out_trade_no: order.out_trade_no.clone(),
             params: order.params.clone(),
             created_at: order.created_at,
-            // Counts for repeats alone: the first call is the first.
-            called_before: true,
+            // A repeat cannot rule out that the delivery before called.
+            may_have_been_called: true,
             waits: false,
             instead: None,
         }
@@ -74,7 +75,7 @@ impl Target {
 
     /// Whether no call of the number was executed.
     pub fn is_unused(&self) -> bool {
-        !self.called_before
+        !self.may_have_been_called
     }
 
     /// Its number.
@@ -103,7 +104,7 @@ impl Target {
             out_trade_no: attempt.out_trade_no.clone(),
             params: stored.params.last()?.clone(),
             created_at: attempt.created_at,
-            called_before: attempt.setup_refusals.is_none(),
+            may_have_been_called: attempt.setup_refusals.is_none(),
             waits: attempt.setup_refusals.is_some(),
             instead: (attempt.state == AttemptState::Payable).then_some(Fact::AttemptRequested {
                 trade_type: attempt.trade_type,
@@ -134,7 +135,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
 /// Places `target`; goes on with the next number when WeChat uses this one up. `repeated` says that an earlier delivery
 /// may have called already.
 pub async fn submit(ctx: &Context, target: Target, repeated: bool) -> Submitted {
-    let mut target = Target { called_before: target.called_before && repeated, ..target };
+    let mut target = Target { may_have_been_called: target.may_have_been_called && repeated, ..target };
     for _ in 0..MAX_ATTEMPTS {
         let Some(merchant) = ctx.config.merchant(target.merchant.as_str()) else {
             let why = "no such merchant is configured".into();
@@ -157,7 +158,7 @@ pub async fn submit(ctx: &Context, target: Target, repeated: bool) -> Submitted 
         match applied {
             Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
                 Some(next) if next.out_trade_no != target.out_trade_no => {
-                    target = Target { called_before: false, ..next };
+                    target = Target { may_have_been_called: false, ..next };
                 }
                 _ => return Submitted { verdict: Verdict::Done, order: Some(stored) },
             },
@@ -236,12 +237,12 @@ struct Learnt {
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
 async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Learnt, PutOff> {
     // Whether a call before the last one may have been executed.
-    let mut called_before = target.called_before;
+    let mut may_have_been_called = target.may_have_been_called;
     // What WeChat throttles is not repeated here: that would only add to it. The order's next question does.
     let is_unknown = |answer: &Result<Answer, PutOff>| {
         let Ok(Answer { placed: Placed::Unknown { said, .. }, sent, .. }) = answer else { return false };
         let again = !said.as_ref().is_some_and(outcome::is_throttled);
-        called_before |= again && *sent;
+        may_have_been_called |= again && *sent;
         again
     };
     let params = &target.params.params;
@@ -249,13 +250,14 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Lea
     let here = EvidenceSource::UnifiedOrder;
     let Answer { placed, earlier_may_have_executed, sent } = match answer {
         Ok(answer) => answer,
-        Err(put_off) if target.waits && !called_before => return Err(put_off),
+        Err(put_off) if target.waits && !may_have_been_called => return Err(put_off),
         Err(put_off) => {
-            let fact = Fact::PlacementUnknown { why: put_off.to_string(), said: None, not_called: !called_before };
-            return Ok(Learnt { fact, source: here, setup: Setup::Unclear, never_placed: !called_before });
+            let fact =
+                Fact::PlacementUnknown { why: put_off.to_string(), said: None, not_called: !may_have_been_called };
+            return Ok(Learnt { fact, source: here, setup: Setup::Unclear, never_placed: !may_have_been_called });
         }
     };
-    called_before |= earlier_may_have_executed;
+    may_have_been_called |= earlier_may_have_executed;
     let setup = match &placed {
         Placed::Issued(_) => Setup::Accepted,
         Placed::Refused(error) => Setup::Refused(error.clone()),
@@ -263,19 +265,19 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Lea
     };
     let (fact, source) = match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
-        Placed::Refused(error) if called_before => (unknown(error), here),
+        Placed::Refused(error) if may_have_been_called => (unknown(error), here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
         Placed::Setup(error) => match judge(ctx, merchant, appid(target).as_ref(), &error).await {
-            _ if called_before => (unknown(error), here),
+            _ if may_have_been_called => (unknown(error), here),
             whose => (Fact::SetupRefused { error, alone: whose == Whose::Orders }, here),
         },
         Placed::Closed(_) => (Fact::Closed, here),
-        Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
+        Placed::Ask(error) => ask(ctx, merchant, target, error, may_have_been_called).await,
         Placed::Unknown { why, said } => {
-            (Fact::PlacementUnknown { why, said, not_called: !sent && !called_before }, here)
+            (Fact::PlacementUnknown { why, said, not_called: !sent && !may_have_been_called }, here)
         }
     };
-    Ok(Learnt { fact, source, setup, never_placed: !called_before })
+    Ok(Learnt { fact, source, setup, never_placed: !may_have_been_called })
 }
 
 fn appid(target: &Target) -> Option<AppId> {
@@ -297,7 +299,7 @@ async fn ask(
     merchant: &Merchant,
     target: &Target,
     error: WechatError,
-    called_before: bool,
+    may_have_been_called: bool,
 ) -> (Fact, EvidenceSource) {
     let here = EvidenceSource::UnifiedOrder;
     let Some(appid) = appid(target) else {
@@ -308,9 +310,9 @@ async fn ask(
         // Of a number that was never placed the payment is an older order's of this merchant: it is held.
         Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => (fact, source(merchant, &raw)),
         // WeChat has no such order: what it refused were the parameters.
-        Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
+        Asked::Fact(Fact::NotFound, _) if !may_have_been_called => (Fact::PlacementRefused(error), here),
         // Another system of this merchant uses the number and it is unpaid; it is not ours to close.
-        Asked::Fact(Fact::Unpaid { .. }, _) if !called_before => (Fact::PlacementRefused(error), here),
+        Asked::Fact(Fact::Unpaid { .. }, _) if !may_have_been_called => (Fact::PlacementRefused(error), here),
         Asked::Fact(Fact::Unpaid { .. }, _) => (used_up(ctx, merchant, target, &appid, error).await, here),
         Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => (unknown(error), here),
     }

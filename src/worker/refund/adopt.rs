@@ -151,7 +151,7 @@ fn spec(
         amount: refund.refund_fee,
         total,
         currency: paid.currency.to_owned(),
-        origin: RefundOrigin::Console,
+        origin: RefundOrigin::MerchantPlatform,
         reason: None,
         requested_by: "console".to_owned(),
         content_hash: String::new(),

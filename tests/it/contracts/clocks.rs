@@ -97,7 +97,10 @@ on_both_databases! {
         assert!(recalled > 60, "{recalled}");
         stage.store.release(&lease).await.unwrap();
         stage.store.lease("far_times", "two", seconds(60)).await.unwrap();
+        stage.execute("UPDATE orders SET next_query_at_ms = next_query_at_ms + 864000000000").await.unwrap();
+        let far = stage.next().await;
         assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Lost);
+        assert_eq!(stage.next().await, far, "one that lost its lease changes nothing");
     }
 
     async fn a_message_deferred_by_a_process_a_day_ahead_is_published_now_and_one_of_the_next_hour_is_left(stage) {
@@ -119,4 +122,17 @@ on_both_databases! {
         assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(1));
         assert_eq!(stage.store.due_messages(NOW, 10).await.unwrap()[0].event_id, message.event_id);
     }
+}
+
+/// All open orders are read for it, of which there may be millions: it must not hold up writes.
+#[tokio::test]
+async fn nothing_is_written_and_no_writer_waited_for_while_no_time_is_too_far_ahead() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    let lease = stage.minute_lease("far_times").await;
+    stage.store.record_orders(&[new_order(1, 100)]).await.unwrap();
+    let locked = rusqlite::Connection::open(stage.db.url().trim_start_matches("sqlite://")).unwrap();
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(0));
+    locked.execute_batch("UPDATE orders SET next_query_at_ms = next_query_at_ms + 864000000000; COMMIT").unwrap();
+    assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(1));
 }

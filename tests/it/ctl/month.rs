@@ -132,7 +132,16 @@ impl Shell {
 
     async fn mark(&self, name: &str, value: &str) {
         match name {
-            "clock" => self.service.skip_to(Timestamp::parse_beijing_spaced(&format!("{value}:00")).unwrap()),
+            "clock" => {
+                let at = Timestamp::parse_beijing_spaced(&format!("{value}:00")).unwrap();
+                self.service.skip_to(at);
+                // A day that is compared again counts as open meanwhile.
+                let due = format!(
+                    "SELECT COUNT(*) FROM reconciliations WHERE next_at_ms <= {at} OR recheck_at_ms <= {at}",
+                    at = at.as_ms()
+                );
+                self.service.until_number("days compared again", &due, |days| days == 0).await;
+            }
             "paid" => drop(self.service.until_state(value, "paid").await),
             "refunded" => {
                 self.service.ends(value, "SUCCESS").await;

@@ -38,7 +38,7 @@ proptest! {
             let open = matches!(change.next.state, OrderState::Requested | OrderState::Payable);
             let wants = change.next.intent.filter(|i| open || *i != wxpay_worker::order::Intent::Close);
             prop_assert!(open || wants.is_none(), "an order that has ended wants nothing");
-            prop_assert!(!open || change.next.any_live() || change.next.is_held(), "an open order that cannot be paid");
+            prop_assert!(!open || change.next.any_live() || change.next.is_blocked(), "open, and cannot be paid");
             prop_assert_eq!(change.next.state == OrderState::Failed, change.next.failure.is_some());
             now = change.next;
         }

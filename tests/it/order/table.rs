@@ -170,7 +170,7 @@ fn a_payment_of_another_amount_currency_merchant_or_app_is_held() {
         assert_eq!(mismatch(&before, &number(1), &p), Some(refusal));
         let held = applied(&before, &Fact::Paid(p.clone()));
         assert_eq!((held.next.state, held.next.paid_reported), (OrderState::Payable, false));
-        assert!(held.next.is_held() && held.next.flags.amount_mismatch);
+        assert!(held.next.is_blocked() && held.next.flags.amount_mismatch);
         let entry = held.payment.unwrap();
         assert_eq!((entry.class, entry.reason), (PaymentClass::Held, Some(HeldReason::Mismatched)));
         assert_eq!((entry.amount, &entry.currency), (p.total_fee, &p.fee_type));

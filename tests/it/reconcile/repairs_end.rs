@@ -18,10 +18,6 @@ impl InProcess {
         day
     }
 
-    async fn run_sql(&self, sql: &str) {
-        self.store.db().execute("test", sql.to_owned(), []).await.unwrap();
-    }
-
     async fn stopped(&self, day: &str, body: Value) -> (u16, Value) {
         self.post(&format!("/v1/reconciliations/main/{day}/repair/stop"), &body).await
     }

@@ -74,4 +74,23 @@ on_both! {
         assert_eq!(service.number("SELECT MAX(runs) FROM reconciliations").await, 1, "once");
         service.finish().await;
     }
+
+    async fn a_run_that_the_database_ended_is_made_again_after_a_minute(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("TT000002").await;
+        service.end_day().await;
+        let (status, asked) = service.post("/v1/reconciliations", &json!({"merchant": "main", "date": day})).await;
+        assert_eq!(status, 202, "{asked}");
+        service.run_sql("ALTER TABLE reconciliation_lines RENAME TO lines_away").await;
+        service.skip(5);
+        let failed = "SELECT COUNT(*) FROM job_reports WHERE job = 'reconciliations' AND outcome = 'failed'";
+        service.until_number("the run has failed", failed, |reports| reports == 1).await;
+        service.run_sql("ALTER TABLE lines_away RENAME TO reconciliation_lines").await;
+        let under_way = service.get(&format!("/v1/reconciliations/main/{day}")).await.1;
+        assert_eq!(under_way["state"], "running", "{under_way}");
+        service.skip(66);
+        assert_eq!(service.until_compared(&day).await["state"], "balanced");
+        service.finish().await;
+    }
 }

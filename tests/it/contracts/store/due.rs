@@ -60,6 +60,7 @@ const FILL: [&str; 8] = [
 fn explained(kind: DbKind, name: &str, sql: &str) -> String {
     let values: &[&str] = match name {
         "orders.has_due" => &["'main'", "2000000"],
+        "orders.far" => &["5600000", "0", "90000000", "600000"],
         "orders.take_due" => &["'main'", "2000000", "3000000", "300"],
         "orders.merchants" | "refunds.has_due" => &["2000000"],
         "refunds.take_due" => &["2000000", "3000000", "200"],

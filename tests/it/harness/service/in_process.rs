@@ -232,6 +232,11 @@ impl InProcess {
         number(self.store.db(), sql).await
     }
 
+    /// Runs a statement past the service.
+    pub async fn run_sql(&self, sql: &str) {
+        self.store.db().execute("test", sql.to_owned(), []).await.unwrap();
+    }
+
     /// The names of an order's events so far, in the order of their rows.
     pub async fn events(&self, order_no: &str) -> Vec<String> {
         let sql = format!("SELECT event_type FROM outbox WHERE order_no = '{order_no}' ORDER BY id");

@@ -302,6 +302,11 @@ impl OrderDecision for Round {
 
     fn intake(&self, decided: &Vec<Decided>, conflicts: &HashSet<i64>) -> Result<Option<IntakeStep>, DbError> {
         let Some(log) = &self.log else { return Ok(None) };
+        // What contradicts its order is marked and parked by the queue's handler, one right after the other: a query
+        // between them would know the payment, and leave nothing to park.
+        if decided.iter().any(|one| matches!(one.applied, Applied::Refused { .. })) {
+            return Err(DbError::Defect("a notification contradicts its order".into()));
+        }
         let mut step = log.step.clone();
         let has_ended =
             |one: &&Decided| one.applied.ends_delivery() && one.order_id.is_none_or(|id| !conflicts.contains(&id));

@@ -193,7 +193,7 @@ impl Settler<'_> {
         let group = LogGroup { step: IntakeStep { moved, ..step.clone() }, row_of: Box::new(row_of) };
         let tools = (&self.ctx.store, &self.ctx.clock, &self.ctx.wechat);
         match settle_log(tools, items, group).await {
-            // One of them cannot be written: the queue's consumer finds out which.
+            // One of them cannot be written, or contradicts its order: the queue's consumer finds out which.
             Err(DbError::Defect(_) | DbError::Exists(_)) => {
                 let moved = self.prepare(records, true).await?.moved;
                 self.ctx.store.advance_intake(IntakeStep { moved, ..step.clone() }).await

@@ -46,6 +46,30 @@ async fn what_has_no_order_leaves_the_log_for_the_queue_and_holds_nothing_up() {
     rig.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_contradicts_its_order_is_marked_and_parked_by_the_queue_and_its_order_is_paid_all_the_same() {
+    let rig = with_log().await;
+    rig.leave_books_open(SIGNED_BY_THE_TEST);
+    rig.expect_dead_letters(&["amount_differs"]);
+    let service = rig.run_all().await;
+    place_unasked(&rig, &service, 1..=1).await;
+    let other = "4200000000202611229900000001";
+    let wrong = signed(&[("out_trade_no", "L000001"), ("total_fee", "99"), ("transaction_id", other)], KEY);
+    assert_eq!(notify(&rig, &service, "main", wrong).await.0, 200);
+    let db = rig.open_db().await;
+    let parked = "SELECT COUNT(*) FROM dead_letters";
+    until("a dead letter", || async { (rig.number(&db, parked).await == 1).then_some(()) }).await;
+    assert_eq!(rig.number(&db, QUEUED).await, 1);
+    assert!(is_taken(&rig, &service, 2).await, "of no order yet, in the next group");
+    assert!(is_taken(&rig, &service, 1).await);
+    rig.until_state(&service.base, "L000001", "paid").await;
+    place_unasked(&rig, &service, 2..=2).await;
+    rig.until_state(&service.base, "L000002", "paid").await;
+    rig.until_drained().await;
+    assert_eq!(rig.number(&db, LEDGER).await, 2);
+    rig.finish().await;
+}
+
 /// A process that is killed at `site`, and those after it: the next is armed with `then`.
 #[cfg(debug_assertions)]
 async fn killed_at(site: &str, then: Option<&str>) {

@@ -302,8 +302,7 @@ impl OrderDecision for Round {
 
     fn intake(&self, decided: &Vec<Decided>, conflicts: &HashSet<i64>) -> Result<Option<IntakeStep>, DbError> {
         let Some(log) = &self.log else { return Ok(None) };
-        // What contradicts its order is marked and parked by the queue's handler, one right after the other: a query
-        // between them would know the payment, and leave nothing to park.
+        // Marked and parked by the queue's handler at once: a query between the two would leave nothing to park.
         if decided.iter().any(|one| matches!(one.applied, Applied::Refused { .. })) {
             return Err(DbError::Defect("a notification contradicts its order".into()));
         }

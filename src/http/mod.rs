@@ -10,7 +10,7 @@
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
 //! - Finance: `events`, `books`, `reconciliations`, `periods`, `webhooks`.
-//! - Operation: `health`, `ops`.
+//! - Operation: `health`, `ops`, `payers`.
 
 mod api_keys;
 pub(crate) mod books;
@@ -24,6 +24,7 @@ pub(crate) mod notifications;
 mod notify_health;
 mod ops;
 pub(crate) mod orders;
+mod payers;
 mod payments;
 mod periods;
 pub(crate) mod problem;

@@ -9,20 +9,24 @@ use crate::store::{AuditEntry, DbError, Store};
 /// Hex digits by which the audit names a payer: enough to find one again, and no openid.
 const PAYER_DIGITS: usize = 12;
 
-/// Whose sessions end, and why.
+/// Which payer, and why.
 #[derive(Debug)]
-pub struct EndSessions {
+pub struct OfPayer {
     pub app: AppKey,
     pub openid: OpenId,
     pub reason: String,
 }
 
 /// Ends every session of the payer that began until now, on all devices and in all processes.
-pub async fn end(store: &Store, operator: &Operator, request: EndSessions, now: Timestamp) -> Result<(), DbError> {
-    let EndSessions { app, openid, reason } = request;
+pub async fn end(store: &Store, operator: &Operator, request: OfPayer, now: Timestamp) -> Result<(), DbError> {
+    let audit = audited(operator, "sessions.end", &request, now);
+    store.end_sessions_audited(&request.app, &request.openid, &audit).await
+}
+
+/// The audit's row of something done to a payer.
+pub(super) fn audited(operator: &Operator, action: &'static str, request: &OfPayer, now: Timestamp) -> AuditEntry {
+    let OfPayer { app, openid, reason } = request;
     let payer = sha256_hex(openid.as_str().as_bytes());
     let payer = payer.get(..PAYER_DIGITS).unwrap_or_default();
-    let audit =
-        AuditEntry { subject: Some(format!("payer:{app}:{payer}")), ..operator.audit("sessions.end", reason, now) };
-    store.end_sessions_audited(&app, &openid, &audit).await
+    AuditEntry { subject: Some(format!("payer:{app}:{payer}")), ..operator.audit(action, reason.clone(), now) }
 }

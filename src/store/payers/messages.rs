@@ -1,0 +1,196 @@
+//! Messages without a payer: what WeChat posted, what was refused, what waits in the queue; and a payer's logins.
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::scan::{Page, Payer, ROWS, number};
+use super::types::Needed;
+use super::words::{message_has_word, replaced};
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::entity::notification;
+use crate::store::packed::rows::{defect, read_notification, rewritten_notification};
+
+const END_SESSIONS: &str = "INSERT INTO ended_sessions (app, openid, ended_at_ms)
+    SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), MAX(ended_at_ms) FROM ended_sessions
+      WHERE app = $1 AND openid IN ($2, $3)
+      HAVING MAX(ended_at_ms) IS NOT NULL
+    ON CONFLICT (app, openid) DO UPDATE SET ended_at_ms = excluded.ended_at_ms
+      WHERE ended_sessions.ended_at_ms < excluded.ended_at_ms";
+
+/// The payer's logins until the request. The end of the sessions stays under the payer's name.
+pub async fn logins(store: &Store, payer: &Payer<'_>) -> Result<Page, DbError> {
+    let reader = store.db().reader();
+    let (app, openid, until) = (payer.app.as_str(), payer.openid, payer.until);
+    let mut page = Page::default();
+    let sql = "SELECT 1 AS found FROM users WHERE app = $1 AND openid = $2 AND updated_at_ms <= $3";
+    if !reader.rows(sql, [app.into(), openid.into(), until.into()]).await?.is_empty() {
+        let of_user = "DELETE FROM login_codes WHERE user_id IN (
+                         SELECT id FROM users WHERE app = $1 AND openid = $2 AND updated_at_ms <= $3)";
+        page.removes(of_user, [app.into(), openid.into(), until.into()]);
+        let user = "DELETE FROM users WHERE app = $1 AND openid = $2 AND updated_at_ms <= $3";
+        page.removes(user, [app.into(), openid.into(), until.into()]);
+    }
+    let sql = "SELECT 1 AS found FROM wallet_orders WHERE app = $1 AND openid = $2 AND offered_at_ms <= $3";
+    if !reader.rows(sql, [app.into(), openid.into(), until.into()]).await?.is_empty() {
+        let offers = "DELETE FROM wallet_orders WHERE app = $1 AND openid = $2 AND offered_at_ms <= $3";
+        page.removes(offers, [app.into(), openid.into(), until.into()]);
+    }
+    let sql = "SELECT 1 AS found FROM ended_sessions WHERE app = $1 AND openid = $2 AND ended_at_ms <= $3";
+    if !reader.rows(sql, [app.into(), openid.into(), until.into()]).await?.is_empty() {
+        page.changes(END_SESSIONS, [app.into(), session_name(payer).into(), openid.into()]);
+        let ended = "DELETE FROM ended_sessions WHERE app = $1 AND openid = $2 AND ended_at_ms <= $3";
+        page.removes(ended, [app.into(), openid.into(), until.into()]);
+    }
+    Ok(page)
+}
+
+/// The name by the database's own key, which no configuration changes.
+fn session_name<'p>(payer: &'p Payer<'_>) -> &'p str {
+    payer.names.last().map_or(payer.name, String::as_str)
+}
+
+const WRITE_NOTIFICATION: &str = "UPDATE notifications SET headers = $1, body = $2, packed = $3
+    WHERE event_id = $4 AND verdict <> 'waiting'";
+
+/// Notifications that name the payer: the name takes the openid's place in their bodies.
+pub async fn notifications(store: &Store, payer: &Payer<'_>, key: &str) -> Result<Page, DbError> {
+    let rows = notification::Entity::find()
+        .filter(notification::Column::EventId.gt(key))
+        .order_by_asc(notification::Column::EventId)
+        .limit(ROWS);
+    let rows = rows.all(store.db().read()).await?;
+    let mut page = Page::after(rows.len(), rows.last().map(|row| row.event_id.clone()));
+    for row in &rows {
+        let (headers, body) = read_notification(row).map_err(|e| defect("notifications", &row.event_id, e))?;
+        if !payer.is_in_bytes(&body) || !is_of_then(store, row, payer.until).await? {
+            continue;
+        }
+        if is_needed(store, row).await? {
+            page.found.push(Needed::Notifications);
+            continue;
+        }
+        let body = replaced(&String::from_utf8_lossy(&body), payer.openid, payer.name);
+        let (headers, body, packed) = rewritten_notification(row, &headers, body.as_bytes());
+        page.changes(WRITE_NOTIFICATION, [headers.into(), body.into(), packed.into(), row.event_id.as_str().into()]);
+    }
+    Ok(page)
+}
+
+/// Whether it is of an order of before the request, or came before it.
+async fn is_of_then(store: &Store, row: &notification::Model, until: i64) -> Result<bool, DbError> {
+    let Some(order_id) = row.order_id else { return Ok(row.received_at_ms <= until) };
+    let sql = "SELECT 1 AS found FROM orders WHERE id = $1 AND created_at_ms <= $2";
+    Ok(!store.db().reader().rows(sql, [order_id.into(), until.into()]).await?.is_empty())
+}
+
+/// Whether it waits for its order, or a person may replay it.
+async fn is_needed(store: &Store, row: &notification::Model) -> Result<bool, DbError> {
+    if row.verdict != "parked" {
+        return Ok(row.verdict == "waiting");
+    }
+    let sql = "SELECT 1 AS found FROM dead_letters WHERE event_id = $1 AND state = 'parked'";
+    Ok(!store.db().reader().rows(sql, [row.event_id.as_str().into()]).await?.is_empty())
+}
+
+const REMOVE_REFUSED: &str = "DELETE FROM refused_notifications WHERE merchant = $1 AND hash = $2";
+const REMOVE_BODY: &str = "DELETE FROM refused_bodies WHERE merchant = $1 AND hash = $2";
+
+/// Bodies that were refused: they go, with the rows that refer to them.
+pub async fn refused_bodies(store: &Store, payer: &Payer<'_>, key: &str) -> Result<Page, DbError> {
+    let (merchant, hash) = key.split_once('/').unwrap_or_default();
+    let sql = format!(
+        "SELECT merchant, hash, body FROM refused_bodies
+         WHERE (merchant, hash) > ($1, $2) AND created_at_ms <= $3 ORDER BY merchant, hash LIMIT {ROWS}"
+    );
+    let rows = store.db().reader().rows(&sql, [merchant.into(), hash.into(), payer.until.into()]).await?;
+    let keys = rows.iter().map(|row| Ok((row.get::<String>("merchant")?, row.get::<String>("hash")?)));
+    let keys = keys.collect::<Result<Vec<_>, DbError>>()?;
+    let mut page = Page::after(rows.len(), keys.last().map(|(merchant, hash)| format!("{merchant}/{hash}")));
+    for (row, (merchant, hash)) in rows.iter().zip(keys) {
+        if !payer.is_in_bytes(&row.get::<Vec<u8>>("body")?) {
+            continue;
+        }
+        if is_of_open_order(store, &merchant, &hash).await? {
+            page.found.push(Needed::Orders);
+        } else {
+            page.removes(REMOVE_REFUSED, [merchant.as_str().into(), hash.as_str().into()]);
+            page.removes(REMOVE_BODY, [merchant.into(), hash.into()]);
+        }
+    }
+    Ok(page)
+}
+
+/// Whether an order that may still be paid has it: a replay may settle it.
+async fn is_of_open_order(store: &Store, merchant: &str, hash: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS found FROM refused_notifications AS r JOIN orders AS o ON o.id = r.order_id
+               WHERE r.merchant = $1 AND r.hash = $2 AND o.state IN ('requested', 'payable') LIMIT 1";
+    Ok(!store.db().reader().rows(sql, [merchant.into(), hash.into()]).await?.is_empty())
+}
+
+/// Samples of refused bodies.
+pub async fn quarantine(store: &Store, payer: &Payer<'_>, key: &str) -> Result<Page, DbError> {
+    let sql = format!(
+        "SELECT id, body FROM quarantine WHERE id > $1 AND received_at_ms <= $2 ORDER BY id LIMIT {ROWS}"
+    );
+    let rows = store.db().reader().rows(&sql, [number(key).into(), payer.until.into()]).await?;
+    let last = rows.last().map(|row| row.get::<i64>("id")).transpose()?;
+    let mut page = Page::after(rows.len(), last.map(|id| id.to_string()));
+    for row in &rows {
+        if payer.is_in_bytes(&row.get::<Vec<u8>>("body")?) {
+            page.removes("DELETE FROM quarantine WHERE id = $1", [row.get::<i64>("id")?.into()]);
+        }
+    }
+    Ok(page)
+}
+
+/// Dead letters: they go where they were replayed or discarded.
+pub async fn dead_letters(store: &Store, payer: &Payer<'_>, key: &str) -> Result<Page, DbError> {
+    let sql = format!(
+        "SELECT id, payload, state FROM dead_letters WHERE id > $1 AND parked_at_ms <= $2 ORDER BY id LIMIT {ROWS}"
+    );
+    let rows = store.db().reader().rows(&sql, [number(key).into(), payer.until.into()]).await?;
+    let last = rows.last().map(|row| row.get::<i64>("id")).transpose()?;
+    let mut page = Page::after(rows.len(), last.map(|id| id.to_string()));
+    for row in &rows {
+        if !message_has_word(&row.get::<Vec<u8>>("payload")?, payer.openid) {
+            continue;
+        }
+        if row.get::<String>("state")? == "parked" {
+            page.found.push(Needed::DeadLetters);
+        } else {
+            let sql = "DELETE FROM dead_letters WHERE id = $1 AND state <> 'parked'";
+            page.removes(sql, [row.get::<i64>("id")?.into()]);
+        }
+    }
+    Ok(page)
+}
+
+/// Messages that were put off. They are few, and are read at once.
+pub async fn deferred(store: &Store, payer: &Payer<'_>) -> Result<Page, DbError> {
+    let rows = store.db().reader().rows("SELECT payload FROM deferred", []).await?;
+    needed(rows.iter().map(|row| row.get::<Vec<u8>>("payload")), payer, Page::default())
+}
+
+/// Messages of the embedded queue that are not handled yet; those that are were emptied.
+pub async fn queue(store: &Store, payer: &Payer<'_>, key: &str) -> Result<Page, DbError> {
+    let sql = format!(
+        "SELECT seq, payload FROM bus_messages WHERE seq > $1 AND published_at_ms <= $2 ORDER BY seq LIMIT {ROWS}"
+    );
+    let rows = store.db().reader().rows(&sql, [number(key).into(), payer.until.into()]).await?;
+    let last = rows.last().map(|row| row.get::<i64>("seq")).transpose()?;
+    let page = Page::after(rows.len(), last.map(|seq| seq.to_string()));
+    needed(rows.iter().map(|row| row.get::<Vec<u8>>("payload")), payer, page)
+}
+
+fn needed(
+    payloads: impl Iterator<Item = Result<Vec<u8>, DbError>>,
+    payer: &Payer<'_>,
+    mut page: Page,
+) -> Result<Page, DbError> {
+    for payload in payloads {
+        if message_has_word(&payload?, payer.openid) {
+            page.found.push(Needed::Messages);
+        }
+    }
+    Ok(page)
+}

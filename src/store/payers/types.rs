@@ -1,0 +1,161 @@
+//! Erasures as rows.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Timestamp;
+use crate::ids::{AppKey, OpenId};
+use crate::store::db::DbError;
+use crate::store::order::rows::{broken, unknown};
+use crate::store::writer::Row;
+
+/// Where an erasure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErasureState {
+    /// It goes through the tables.
+    Running,
+    /// Something of the payer is still needed: it goes through the tables again later.
+    Waiting,
+    /// It went through all tables and found nothing.
+    Done,
+}
+
+named!(ErasureState { Running = "running", Waiting = "waiting", Done = "done" });
+
+/// What an erasure waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// Orders that may still be paid.
+    Orders,
+    /// Evidence of the version before, which has the openid: its owner replaces it.
+    Evidence,
+    /// Notifications that wait for their order, or are parked.
+    Notifications,
+    /// Dead letters that were neither replayed nor discarded.
+    DeadLetters,
+    /// Messages of the queue, and those that were put off.
+    Messages,
+}
+
+named!(Needed {
+    Orders = "orders",
+    Evidence = "evidence",
+    Notifications = "notifications",
+    DeadLetters = "dead_letters",
+    Messages = "messages",
+});
+
+/// The tables that an erasure goes through, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Logins,
+    Orders,
+    Evidence,
+    Notifications,
+    RefusedBodies,
+    Quarantine,
+    DeadLetters,
+    Deferred,
+    Queue,
+}
+
+named!(Part {
+    Logins = "logins",
+    Orders = "orders",
+    Evidence = "evidence",
+    Notifications = "notifications",
+    RefusedBodies = "refused_bodies",
+    Quarantine = "quarantine",
+    DeadLetters = "dead_letters",
+    Deferred = "deferred",
+    Queue = "queue",
+});
+
+impl Part {
+    /// The table after this one.
+    pub fn next(self) -> Option<Part> {
+        let at = Part::ALL.iter().position(|part| *part == self)?;
+        Part::ALL.get(at + 1).copied()
+    }
+}
+
+/// How many rows of each kind.
+pub type Counts = BTreeMap<String, i64>;
+
+/// The erasure of one payer.
+#[derive(Debug, Clone)]
+pub struct Erasure {
+    pub id: i64,
+    pub app: AppKey,
+    /// The name that stands where the openid stood.
+    pub payer: String,
+    /// Until it has ended.
+    pub openid: Option<OpenId>,
+    pub reason: String,
+    /// Who asked for it: name, id, address.
+    pub asked_by: [String; 3],
+    /// What came later is not erased.
+    pub asked_at: Timestamp,
+    pub state: ErasureState,
+    /// Rows without the payer since then, and rows that are gone.
+    pub changed: i64,
+    pub removed: i64,
+    /// What the last way through the tables left.
+    pub waits_for: Counts,
+    pub ended_at: Option<Timestamp>,
+    /// When it goes on; none where it has ended.
+    pub next_at: Option<Timestamp>,
+    pub(super) place: Place,
+}
+
+/// How far an erasure is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub pass: i64,
+    pub part: Part,
+    /// The key of the last row that was read.
+    pub key: String,
+    /// Whether this way through the tables changed a row.
+    pub is_dirty: bool,
+    /// What it left so far.
+    pub found: Counts,
+}
+
+impl Place {
+    /// Before the first row of a table.
+    pub fn begin(pass: i64) -> Place {
+        Place { pass, part: Part::Logins, key: String::new(), is_dirty: false, found: Counts::new() }
+    }
+}
+
+pub(super) const COLUMNS: &str =
+    "id, app, payer, openid, reason, asked_by, asked_by_id, remote_addr, asked_at_ms, state, pass, part, place, dirty,
+     found, waits_for, changed, removed, next_at_ms, ended_at_ms";
+
+pub(super) fn erasure(row: &Row) -> Result<Erasure, DbError> {
+    let word = |column: &str| row.get::<String>(column);
+    let counts = |column: &str| serde_json::from_str(&word(column)?).map_err(|e| DbError::Defect(e.to_string()));
+    let time = |column: &str| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Timestamp::from_ms));
+    let (state, part) = (word("state")?, word("part")?);
+    Ok(Erasure {
+        id: row.get("id")?,
+        app: AppKey::parse(word("app")?).map_err(broken("app"))?,
+        payer: word("payer")?,
+        openid: row.get::<Option<String>>("openid")?.map(OpenId::parse).transpose().map_err(broken("openid"))?,
+        reason: word("reason")?,
+        asked_by: [word("asked_by")?, word("asked_by_id")?, word("remote_addr")?],
+        asked_at: Timestamp::from_ms(row.get("asked_at_ms")?),
+        state: ErasureState::parse(&state).ok_or_else(|| unknown("state", &state))?,
+        changed: row.get("changed")?,
+        removed: row.get("removed")?,
+        waits_for: counts("waits_for")?,
+        ended_at: time("ended_at_ms")?,
+        next_at: time("next_at_ms")?,
+        place: Place {
+            pass: row.get("pass")?,
+            part: Part::parse(&part).ok_or_else(|| unknown("part", &part))?,
+            key: word("place")?,
+            is_dirty: row.get("dirty")?,
+            found: counts("found")?,
+        },
+    })
+}

@@ -50,6 +50,8 @@ pub struct Retention {
     pub audit: Duration,
     /// Idempotency keys, and which payment a refund's number means.
     pub idempotency: Duration,
+    /// Requests for a second person, after their end.
+    pub approvals: Duration,
     /// Payers, after their last login.
     pub users: Duration,
     /// Deliveries to webhooks, after they ended, and attempts.

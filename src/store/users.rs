@@ -86,7 +86,7 @@ impl Store {
     pub async fn sessions_ended_at(&self, app: &AppKey, openid: &OpenId) -> Result<Option<Timestamp>, DbError> {
         let kind = self.db.kind();
         let mut names = self.payers().await?.names(openid.as_str());
-        names.push(openid.to_string());
+        names.push(openid.as_str().to_owned());
         let among = kind.among_texts("openid", 2);
         let sql = format!("SELECT MAX(ended_at_ms) AS ended_at_ms FROM ended_sessions WHERE app = $1 AND {among}");
         let values = [app.as_str().into(), kind.texts(names.iter().map(String::as_str))];

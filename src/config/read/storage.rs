@@ -78,6 +78,8 @@ pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
             .map(|key| r.number(key, 8..=36_500).map(days));
     // The database itself keeps the audit for a year.
     let audit = r.number("audit_days", 366..=36_500).map(days);
+    // WeChat refunds a payment for a year, and which of its refunds were approved counts for the next one.
+    let approvals = r.number("approvals_days", 366..=36_500).map(days);
     let users = r.number("users_days", 1..=36_500).map(days);
     // A delivery is tried for a day.
     let webhooks = r.number("webhooks_days", 2..=36_500).map(days);
@@ -87,6 +89,7 @@ pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
         dead_letters: dead_letters?,
         audit: audit?,
         idempotency: idempotency?,
+        approvals: approvals?,
         users: users?,
         webhooks: webhooks?,
     })

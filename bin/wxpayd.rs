@@ -316,6 +316,9 @@ fn write_configuration(file: Option<&Path>, kind: Kind, force: bool) -> anyhow::
     for (before, now) in &written.kept {
         eprintln!("kept {} as {}", before.display(), now.display());
     }
+    for path in &written.left {
+        eprintln!("removed {}, which an init that was interrupted had left", path.display());
+    }
     for path in &written.files {
         eprintln!("wrote {}", path.display());
     }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle};
 use crate::console;
 use crate::http;
-use crate::http::{HttpShared, Ingress, Listeners};
+use crate::http::{Bodies, HttpShared, Ingress, Listeners, OfListener};
 use crate::intake::Appender;
 use crate::new_order::PlaceHere;
 use crate::scheduler;
@@ -188,34 +188,37 @@ impl App {
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());
-        let admin = listeners.admin.map(|listener| (listener, admin));
-        let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
-        let notify = listeners.notify.map(|listener| (listener, http::notify_router(Arc::clone(&state))));
+        let admin = listeners.admin.map(|listener| ("admin", listener, admin));
+        let console = listeners.console.map(|listener| ("console", listener, console::own_router(Arc::clone(&state))));
+        let notify = listeners.notify.map(|listener| ("notify", listener, http::notify_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
             let mut others = web::routes(Arc::clone(&state), self.platform.clone()).merge(reference::routes());
             let settings = &state.snapshot().console;
             if settings.enabled && settings.listen.is_none() {
                 others = others.merge(console::routes(Arc::clone(&state)));
             }
-            (listener, http::router(state, others).merge(self.routes.clone()))
+            ("api", listener, http::router(state, others).merge(self.routes.clone()))
         });
         let settings = self.config.snapshot();
         let server = http::within_files(&settings.server, settings.store.max_connections);
         let of_all = server.max_connections;
         let (server, of_notifications) = http::shared_with_notifications(server);
-        for (listener, router) in [admin, console].into_iter().flatten() {
-            let (server, in_force, stop) = (server.clone(), self.config.clone(), stop.clone());
-            keep(running, async move { http::serve(listener, router, (&server, of_all), in_force, stop).await });
+        let bodies = Bodies::default();
+        let of = |name, settings| OfListener { name, settings, of_all, bodies: bodies.clone() };
+        for (name, listener, router) in [admin, console].into_iter().flatten() {
+            let serving = http::serve(listener, router, of(name, server.clone()), self.config.clone(), stop.clone());
+            keep(running, serving);
         }
         let own = of_notifications.unwrap_or_else(|| server.clone());
         let takes_notifications: Vec<_> = api.into_iter().zip([server]).chain(notify.into_iter().zip([own])).collect();
         if !takes_notifications.is_empty() {
-            let (in_force, stop) = (self.config.clone(), stop.clone());
+            let each: Vec<_> = takes_notifications
+                .into_iter()
+                .map(|((name, listener, router), server)| {
+                    http::serve(listener, router, of(name, server), self.config.clone(), stop.clone())
+                })
+                .collect();
             keep(running, async move {
-                let each = takes_notifications.into_iter().map(|((listener, router), server)| {
-                    let (in_force, stop) = (in_force.clone(), stop.clone());
-                    async move { http::serve(listener, router, (&server, of_all), in_force, stop).await }
-                });
                 join_all(each).await;
                 // What they accepted is settled before the process ends.
                 log.iter().for_each(Appender::close);

@@ -45,5 +45,7 @@ pub use health::last::LastReadiness;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use refunds::view::{AWAITING, NOT_APPROVED};
 pub use routes::{admin_router, guarded, notify_router, router};
-pub use server::{CannotListen, Listeners, Remote, raise_limit, serve, shared_with_notifications, within_files};
+pub use server::{
+    Bodies, CannotListen, Listeners, OfListener, Remote, raise_limit, serve, shared_with_notifications, within_files,
+};
 pub use state::{HttpShared, HttpState, Ingress};

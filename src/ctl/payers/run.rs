@@ -41,9 +41,7 @@ pub async fn run(api: &Api, command: PayersCommand, out: &mut Printer) -> Result
         PayersCommand::Erase { yes: false, .. } => {
             Err(Failure::new(Exit::Refused, "what is erased cannot be had back: add --yes"))
         }
-        PayersCommand::Erase { payer, .. } => {
-            shown(&api.post("/v1/ops/erasures", &body(payer)?).await?, ERASURE, out)
-        }
+        PayersCommand::Erase { payer, .. } => shown(&api.post("/v1/ops/erasures", &body(payer)?).await?, ERASURE, out),
         PayersCommand::Erasure { id } => shown(&api.get(&format!("/v1/ops/erasures/{id}"), &[]).await?, ERASURE, out),
     }
 }

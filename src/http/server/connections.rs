@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
@@ -20,7 +21,7 @@ use crate::http::extract::client_addr::client_ip;
 use crate::http::network::network;
 use crate::telemetry::CONNECTIONS_REFUSED_TOTAL;
 
-/// Bodies that are held at once, in KiB: with heads and buffers of ten thousand connections below half a gigabyte.
+/// Bodies that all listeners hold at once, in KiB: with heads and buffers of ten thousand connections below half a gigabyte.
 const BODIES_KIB: usize = 64 * 1024;
 /// All requests but notifications leave one part of so many, of bodies and of requests under way.
 const LEFT_TO_NOTIFICATIONS: usize = 4;
@@ -42,9 +43,28 @@ pub struct Shares {
     pub notifications: usize,
 }
 
+/// The bodies that all listeners of a process hold, in KiB.
+#[derive(Debug, Clone, Default)]
+pub struct Bodies(Arc<AtomicUsize>);
+
+impl Bodies {
+    /// Takes room, unless more than `most` would be held then.
+    fn take(&self, kib: usize, most: usize) -> bool {
+        let more = |held: usize| held.checked_add(kib).filter(|held| *held <= most);
+        kib == 0 || self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn give_back(&self, kib: usize) {
+        self.0.fetch_sub(kib, Ordering::Relaxed);
+    }
+}
+
 /// All connections of a listener.
 pub struct Connections {
+    /// Its name in metrics.
+    listener: &'static str,
     shares: Shares,
+    bodies: Bodies,
     /// Connections of trusted proxies are not counted by network: they are many clients'.
     in_force: ConfigHandle,
     state: Mutex<State>,
@@ -58,7 +78,6 @@ struct State {
     networks: HashMap<IpAddr, Used>,
     /// Requests under way that are no notifications.
     others: usize,
-    bodies_kib: usize,
 }
 
 struct Entry {
@@ -93,8 +112,13 @@ pub enum NoPlace {
 }
 
 impl Connections {
-    pub fn new(shares: Shares, in_force: ConfigHandle) -> Arc<Connections> {
-        Arc::new(Connections { shares, in_force, state: Mutex::default(), left: Notify::new() })
+    /// Of the listener of this name, which shares the room for bodies with the others.
+    pub fn new(listener: &'static str, shares: Shares, bodies: Bodies, in_force: ConfigHandle) -> Arc<Connections> {
+        Arc::new(Connections { listener, shares, bodies, in_force, state: Mutex::default(), left: Notify::new() })
+    }
+
+    fn count(&self, reason: &'static str, refused: u64) {
+        counter!(CONNECTIONS_REFUSED_TOTAL, "listener" => self.listener, "reason" => reason).increment(refused);
     }
 
     /// A place for a new connection, if need be instead of one that has waited longest for a request.
@@ -105,15 +129,20 @@ impl Connections {
         let mut state = self.lock();
         if let Some(network) = network
             && state.networks.get(&network).is_some_and(|used| used.connections >= self.shares.per_network)
-            && !state.make_room(1, Some(network))
         {
-            count("network");
-            return Err(NoPlace::Network);
+            let gave_way = state.make_room(1, Some(network));
+            self.count("gave_way", gave_way);
+            if gave_way == 0 {
+                self.count("network", 1);
+                return Err(NoPlace::Network);
+            }
         }
-        if state.all.len() >= self.shares.connections
-            && !state.make_room(AT_ONCE.min(self.shares.connections / 16 + 1), None)
-        {
-            return Err(NoPlace::Anywhere);
+        if state.all.len() >= self.shares.connections {
+            let gave_way = state.make_room(AT_ONCE.min(self.shares.connections / 16 + 1), None);
+            self.count("gave_way", gave_way);
+            if gave_way == 0 {
+                return Err(NoPlace::Anywhere);
+            }
         }
         let id = state.next;
         state.next += 1;
@@ -136,21 +165,20 @@ impl Connections {
 }
 
 impl State {
-    /// Ends those that wait longest for a request, of this network or of all; whether there was one.
-    fn make_room(&mut self, count: usize, of: Option<IpAddr>) -> bool {
+    /// Ends those that wait longest for a request, of this network or of all; answers how many.
+    fn make_room(&mut self, count: usize, of: Option<IpAddr>) -> u64 {
         let among = self.all.iter().filter(|(_, entry)| of.is_none() || entry.network == of);
         let mut waiting: Vec<(Instant, u64)> =
             among.filter_map(|(id, entry)| Some((entry.phase.waits_since()?, *id))).collect();
         if waiting.is_empty() {
-            return false;
+            return 0;
         }
         let count = count.min(waiting.len());
         waiting.select_nth_unstable(count - 1);
         for (_, id) in waiting.drain(..count) {
             self.remove(id).inspect(|entry| entry.give_way.cancel());
-            counter!(CONNECTIONS_REFUSED_TOTAL, "reason" => "gave_way").increment(1);
         }
-        true
+        count as u64
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
@@ -204,13 +232,15 @@ impl Place {
             Kind::Notification => (BODIES_KIB, BODIES_KIB / OF_NOTIFIED_BODIES),
             Kind::Health | Kind::Other => (BODIES_KIB - BODIES_KIB / LEFT_TO_NOTIFICATIONS, BODIES_KIB / OF_BODIES),
         };
-        let is_too_much = kib > 0 && (state.bodies_kib + kib > most || bodies + kib > of_client);
-        if refused || is_too_much {
-            count(if is_too_much { "bodies" } else { "requests" });
+        if refused {
+            self.connections.count("requests", 1);
+            return None;
+        }
+        if kib > 0 && bodies + kib > of_client || !self.connections.bodies.take(kib, most) {
+            self.connections.count("bodies", 1);
             return None;
         }
         state.others += usize::from(kind == Kind::Other);
-        state.bodies_kib += kib;
         state.change(client, |used| {
             used.bodies_kib += kib;
             used.notifications += usize::from(kind == Kind::Notification);
@@ -238,14 +268,10 @@ impl Drop for Under {
     fn drop(&mut self) {
         let mut state = self.connections.lock();
         state.others -= usize::from(self.kind == Kind::Other);
-        state.bodies_kib -= self.kib;
+        self.connections.bodies.give_back(self.kib);
         state.change(self.client, |used| {
             used.bodies_kib -= self.kib;
             used.notifications -= usize::from(self.kind == Kind::Notification);
         });
     }
-}
-
-fn count(reason: &'static str) {
-    counter!(CONNECTIONS_REFUSED_TOTAL, "reason" => reason).increment(1);
 }

@@ -8,6 +8,7 @@ mod listeners;
 mod serve;
 
 pub use connection::Remote;
+pub use connections::Bodies;
 pub use descriptors::{raise_limit, shared_with_notifications, within_files};
 pub use listeners::{CannotListen, Listeners};
-pub use serve::serve;
+pub use serve::{OfListener, serve};

@@ -34,11 +34,7 @@ pub enum Stepped {
 impl Store {
     /// Asks for the erasure of a payer, whose sessions end at once, and records who asked. One that has not ended yet
     /// is the answer instead, and goes on at once.
-    pub async fn ask_erasure(
-        &self,
-        (app, openid): (&AppKey, &OpenId),
-        audit: &AuditEntry,
-    ) -> Result<Erasure, DbError> {
+    pub async fn ask_erasure(&self, (app, openid): (&AppKey, &OpenId), audit: &AuditEntry) -> Result<Erasure, DbError> {
         let payer = self.payers().await?.name(openid.as_str());
         let write = (app.clone(), openid.clone(), payer, audit.clone());
         self.db
@@ -70,7 +66,8 @@ impl Store {
         let read = self.read_on(of, openid.as_str(), &payers).await?;
         let (goal, changes) = (Goal::of(of, read.place, read.is_over, now), read.changes);
         let step = Step { of: of.clone(), goal: goal.clone(), changes, now };
-        let Some((changed, removed)) = self.db.write("erasure.step", step, |tx, step| Box::pin(write(tx, step))).await?
+        let Some((changed, removed)) =
+            self.db.write("erasure.step", step, |tx, step| Box::pin(write(tx, step))).await?
         else {
             return Ok(Stepped::Elsewhere);
         };

@@ -129,9 +129,8 @@ async fn is_of_open_order(store: &Store, merchant: &str, hash: &str) -> Result<b
 
 /// Samples of refused bodies.
 pub async fn quarantine(store: &Store, payer: &Payer<'_>, key: &str) -> Result<Page, DbError> {
-    let sql = format!(
-        "SELECT id, body FROM quarantine WHERE id > $1 AND received_at_ms <= $2 ORDER BY id LIMIT {ROWS}"
-    );
+    let sql =
+        format!("SELECT id, body FROM quarantine WHERE id > $1 AND received_at_ms <= $2 ORDER BY id LIMIT {ROWS}");
     let rows = store.db().reader().rows(&sql, [number(key).into(), payer.until.into()]).await?;
     let last = rows.last().map(|row| row.get::<i64>("id")).transpose()?;
     let mut page = Page::after(rows.len(), last.map(|id| id.to_string()));

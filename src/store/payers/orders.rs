@@ -82,8 +82,7 @@ fn content(text: &str, payer: &Payer<'_>) -> Result<String, DbError> {
 /// Parameters of a call without the payer.
 fn params(text: &str, payer: &Payer<'_>) -> Result<String, DbError> {
     let text = replaced(text, payer.openid, payer.name);
-    let mut params: BTreeMap<String, String> =
-        serde_json::from_str(&text).map_err(|e| unreadable("params", &e))?;
+    let mut params: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| unreadable("params", &e))?;
     let has_scene = params.remove(SCENE).is_some();
     let has_address = params.get(ADDRESS).is_some_and(|address| address != NO_ADDRESS);
     if !has_scene && !has_address {

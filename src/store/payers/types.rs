@@ -36,13 +36,17 @@ pub enum Needed {
     Messages,
 }
 
-named!(Needed {
-    Orders = "orders",
-    Evidence = "evidence",
-    Notifications = "notifications",
-    DeadLetters = "dead_letters",
-    Messages = "messages",
-});
+impl Needed {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Needed::Orders => "orders",
+            Needed::Evidence => "evidence",
+            Needed::Notifications => "notifications",
+            Needed::DeadLetters => "dead_letters",
+            Needed::Messages => "messages",
+        }
+    }
+}
 
 /// The tables that an erasure goes through, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::body::Bytes;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::config::Server;
-use wxpay_worker::http::serve;
+use wxpay_worker::http::{Bodies, OfListener, serve};
 
 use crate::harness::within_timeout;
 use crate::http::client::Reply;
@@ -214,7 +215,7 @@ async fn a_client_that_reads_nothing_of_its_answer_is_cut_off() {
         Router::new().route("/large", get(|| async { vec![b'x'; ANSWER] })).route("/healthz", get(|| async { "ok" }));
     let serving = tokio::spawn({
         let (in_force, stop) = (stage.in_force.clone(), stop.clone());
-        async move { serve(listener, router, (&server, server.max_connections), in_force, stop).await }
+        serve(listener, router, OfListener::alone(server), in_force, stop)
     });
     let mut unread = connect(2, address).await;
     unread.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -323,5 +324,46 @@ async fn one_client_has_few_notifications_under_way() {
     let reply = ask(3, stage.address, NOTIFICATION).await;
     assert!(reply.status == 200 && reply.text().contains("FAIL"), "{reply:?}");
     drop(held);
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_share_the_room_for_bodies() {
+    wxpay_worker::http::raise_limit();
+    let stage = Stage::with(NO_CLOCKS, "").await;
+    let (stop, bodies) = (CancellationToken::new(), Bodies::default());
+    let mut addresses = Vec::new();
+    let mut serving = Vec::new();
+    for name in ["api", "console"] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        addresses.push(listener.local_addr().unwrap());
+        let router = Router::new().route("/read", post(|body: Bytes| async move { body.len().to_string() }));
+        let settings = Server { max_connections: 4000, ..stage.config.server.clone() };
+        let of = OfListener { name, settings, of_all: 4000, bodies: bodies.clone() };
+        serving.push(tokio::spawn(serve(listener, router, of, stage.in_force.clone(), stop.clone())));
+    }
+    // Twelve clients take what is not left to notifications, 4 MiB each.
+    let mut held = Vec::new();
+    for client in 10..22 {
+        for _ in 0..64 {
+            let mut one = connect(client, addresses[0]).await;
+            one.write_all(stuck("/read", 64 * 1024).as_bytes()).await.unwrap();
+            held.push(one);
+        }
+    }
+    let whole =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\n\r\n<xml/>");
+    within_timeout("the refusal at the other listener", async {
+        while ask(50, addresses[1], &whole("/read")).await.status != 503 {}
+    })
+    .await;
+    // A quarter is left to notifications, at whichever listener.
+    assert_eq!(ask(50, addresses[1], &whole("/notify/main/pay")).await.status, 404);
+    drop(held);
+    within_timeout("room", async { while ask(50, addresses[1], &whole("/read")).await.status != 200 {} }).await;
+    stop.cancel();
+    for served in serving {
+        served.await.unwrap();
+    }
     stage.finish().await;
 }

@@ -2,11 +2,15 @@
 
 #![cfg(debug_assertions)]
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::holders;
 use crate::harness::service::{OPENID, TestService};
 use crate::harness::within_timeout;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 async fn goes_on(service: TestService) {
     let service = service.processes().await;
@@ -27,7 +31,7 @@ async fn goes_on(service: TestService) {
     let path = format!("/v1/ops/erasures/{}", asked["id"]);
     within_timeout("the end of the erasure", async {
         while service.get(&second.base, &path).await.1["state"] != "done" {
-            tokio::time::sleep(crate::faults::POLL_INTERVAL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     })
     .await;

@@ -187,12 +187,7 @@ async fn write_action(tx: &WriteTx, c: &OrderCommit, at: Timestamp) -> Result<()
     Ok(())
 }
 
-async fn write_proof(
-    tx: &WriteTx,
-    changed: &[&OrderCommit],
-    at: Timestamp,
-    payers: &Payers,
-) -> Result<(), DbError> {
+async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp, payers: &Payers) -> Result<(), DbError> {
     let mut proofs = Vec::new();
     let mut entered = Vec::new();
     let mut events = Vec::new();

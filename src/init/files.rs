@@ -1,8 +1,8 @@
 //! Writing: everything or nothing, for this user alone, and never over a file that exists.
 //!
 //! What must stay true: whatever fails, what was there before is there again under its own name, and nothing
-//! half-written is. So new files are complete, under names of their own, before the first one takes its place. A process
-//! that is killed leaves under each name the old file or the new one, whole, and the next run says that it was.
+//! half-written is. So new files are complete, under names of their own, before the first one takes its place. A
+//! process that is killed leaves under each name the old file or the new one, whole, and the next run says that it was.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -29,8 +29,8 @@ pub enum InitError {
     #[error("already there: {}. --force writes new files and keeps these, under names with the time", all(.0))]
     Exists(Vec<PathBuf>),
     #[error(
-        "an earlier init was interrupted: some files beside these may be its new ones, others the old ones: {}. --force \
-         writes all of them anew and removes these",
+        "an earlier init was interrupted: some files beside these may be its new ones, others the old ones: {}. \
+         --force writes all of them anew and removes these",
         all(.0)
     )]
     Interrupted(Vec<PathBuf>),

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::db::{Db, DbError};
-use super::payers::KnownPayers;
+use super::payers::{KnownPayers, Payers};
 use crate::clock::Timestamp;
 use crate::config;
 
@@ -12,7 +12,7 @@ use crate::config;
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) db: Db,
-    pub(super) payers: KnownPayers,
+    payers: KnownPayers,
     commits: watch::Sender<u64>,
 }
 
@@ -45,6 +45,11 @@ impl Store {
     /// must also poll periodically.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.subscribe()
+    }
+
+    /// The keys of payers' names.
+    pub(super) async fn payers(&self) -> Result<&Payers, DbError> {
+        self.payers.get(&self.db).await
     }
 
     pub(super) fn changed(&self) {

@@ -21,7 +21,8 @@ use crate::http::extract::client_addr::client_ip;
 use crate::http::network::network;
 use crate::telemetry::CONNECTIONS_REFUSED_TOTAL;
 
-/// Bodies that all listeners hold at once, in KiB: with heads and buffers of ten thousand connections below half a gigabyte.
+/// Bodies that all listeners hold at once, in KiB: with heads and buffers of ten thousand connections below half a
+/// gigabyte.
 const BODIES_KIB: usize = 64 * 1024;
 /// All requests but notifications leave one part of so many, of bodies and of requests under way.
 const LEFT_TO_NOTIFICATIONS: usize = 4;

@@ -58,8 +58,8 @@ impl OfListener {
     }
 }
 
-/// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`. Which proxies
-/// are trusted is read from the configuration in force.
+/// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`. Which
+/// proxies are trusted is read from the configuration in force.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

@@ -9,8 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::secret::{Secret, hmac_sha256};
-use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{Db, DbError};
 
 const PREFIX: &str = "payer-";
 /// Of the hash; 22 characters in base64.
@@ -57,19 +56,16 @@ impl KnownPayers {
     pub fn of(settings: &config::Store) -> KnownPayers {
         KnownPayers { configured: settings.payer_key.clone(), read: Arc::default() }
     }
-}
 
-impl Store {
-    /// The keys of payers' names.
-    pub(in crate::store) async fn payers(&self) -> Result<&Payers, DbError> {
-        let KnownPayers { configured, read } = &self.payers;
-        read.get_or_try_init(|| async {
-            let sql = "SELECT key FROM payer_keys WHERE one = 1";
-            let row = self.db.reader().rows(sql, []).await?.pop();
-            let row = row.ok_or_else(|| DbError::Defect("payer_keys has no row".into()))?;
-            let own = Secret::new(row.get::<String>("key")?);
-            Ok(Payers { keys: configured.iter().cloned().chain([own]).collect() })
-        })
-        .await
+    pub async fn get(&self, db: &Db) -> Result<&Payers, DbError> {
+        self.read
+            .get_or_try_init(|| async {
+                let sql = "SELECT key FROM payer_keys WHERE one = 1";
+                let row = db.reader().rows(sql, []).await?.pop();
+                let row = row.ok_or_else(|| DbError::Defect("payer_keys has no row".into()))?;
+                let own = Secret::new(row.get::<String>("key")?);
+                Ok(Payers { keys: self.configured.iter().cloned().chain([own]).collect() })
+            })
+            .await
     }
 }

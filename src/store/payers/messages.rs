@@ -35,11 +35,12 @@ pub async fn logins(store: &Store, payer: &Payer<'_>) -> Result<Page, DbError> {
         let offers = "DELETE FROM wallet_orders WHERE app = $1 AND openid = $2 AND offered_at_ms <= $3";
         page.removes(offers, [app.into(), openid.into(), until.into()]);
     }
-    let sql = "SELECT 1 AS found FROM ended_sessions WHERE app = $1 AND openid = $2 AND ended_at_ms <= $3";
-    if !reader.rows(sql, [app.into(), openid.into(), until.into()]).await?.is_empty() {
+    // Of any time: it counts on under the name.
+    let sql = "SELECT 1 AS found FROM ended_sessions WHERE app = $1 AND openid = $2";
+    if !reader.rows(sql, [app.into(), openid.into()]).await?.is_empty() {
         page.changes(END_SESSIONS, [app.into(), session_name(payer).into(), openid.into()]);
-        let ended = "DELETE FROM ended_sessions WHERE app = $1 AND openid = $2 AND ended_at_ms <= $3";
-        page.removes(ended, [app.into(), openid.into(), until.into()]);
+        let ended = "DELETE FROM ended_sessions WHERE app = $1 AND openid = $2";
+        page.removes(ended, [app.into(), openid.into()]);
     }
     Ok(page)
 }

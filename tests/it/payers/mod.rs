@@ -14,8 +14,10 @@ use wxpay_worker::store::{Db, DbKind};
 use crate::harness::service::{InProcess, OPENID};
 use crate::harness::sql::texts;
 
-/// Another payer, whose openid begins as the erased one's.
-const OTHER: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o2";
+/// Another payer.
+const OTHER: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS7p";
+/// One whose openid begins as the erased one's.
+const LONGER: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o2";
 const ADDRESS: &str = "203.0.113.77";
 const NAME: &str = "Li-Lei-of-the-erasure";
 

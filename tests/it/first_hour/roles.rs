@@ -188,7 +188,8 @@ async fn an_installation_of_one_role_is_moved_and_its_service_runs_without_ownin
     let old = format!(
         "INSERT INTO evidence (order_id, version, out_trade_no, source, source_id, fact, received_at_ms,
                                recorded_at_ms)
-         SELECT id, 9000, order_no, 'query', order_no, '{{\"fact\":\"paid\",\"openid\":\"{OPENID}\"}}', 1, 1 FROM orders"
+         SELECT id, 9000, order_no, 'query', order_no, '{{\"fact\":\"paid\",\"openid\":\"{OPENID}\"}}', 1, 1
+         FROM orders"
     );
     admin.execute_unprepared(&old).await.unwrap();
     store.hide_payers(0).await.unwrap_err();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::config::Server;
-use wxpay_worker::http::{Bodies, OfListener, serve};
+use wxpay_worker::http::{Bodies, OfListener, guarded, serve};
 
 use crate::harness::within_timeout;
 use crate::http::client::Reply;
@@ -337,7 +337,7 @@ async fn listeners_share_the_room_for_bodies() {
     for name in ["api", "console"] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         addresses.push(listener.local_addr().unwrap());
-        let router = Router::new().route("/read", post(|body: Bytes| async move { body.len().to_string() }));
+        let router = guarded(Router::new().route("/read", post(|body: Bytes| async move { body.len().to_string() })));
         let settings = Server { max_connections: 4000, ..stage.config.server.clone() };
         let of = OfListener { name, settings, of_all: 4000, bodies: bodies.clone() };
         serving.push(tokio::spawn(serve(listener, router, of, stage.in_force.clone(), stop.clone())));

@@ -60,8 +60,8 @@ async fn each_table_loses_what_is_older_than_its_own_period() {
             run(
                 &format!(
                     "INSERT INTO approvals (kind, merchant, transaction_id, refund_no, amount_fen, class, currency,
-                       reason, content, asked_by, asked_by_id, asked_key_id, asked_from, asked_at_ms, expires_at_ms, state,
-                       decided_by, decided_by_id, decided_at_ms)
+                       reason, content, asked_by, asked_by_id, asked_key_id, asked_from, asked_at_ms, expires_at_ms,
+                       state, decided_by, decided_by_id, decided_at_ms)
                      VALUES ('refund', 'main', 't', $1, 1, 'credited', 'CNY', '', '{{}}', 'a', 'a', 'a', '', 1, $2, $3,
                              {by}, {by}, $4)"
                 ),

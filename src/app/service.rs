@@ -67,6 +67,7 @@ impl App {
         let metrics = Metrics::install()?;
         let store = Store::open(&config.store).await?;
         set_clock(&clock, &store).await?;
+        warn_of_payer_keys(&store).await?;
         let (bus, bus_report) = Bus::connect(&config.bus, Some(store.db().clone())).await?;
         for warning in &bus_report.warnings {
             tracing::warn!(warning, "the bus");
@@ -203,7 +204,7 @@ impl App {
         let server = http::within_files(&settings.server, settings.store.max_connections);
         let of_all = server.max_connections;
         let (server, of_notifications) = http::shared_with_notifications(server);
-        let bodies = Bodies::default();
+        let bodies = Bodies::new(notify.is_some());
         let of = |name, settings| OfListener { name, settings, of_all, bodies: bodies.clone() };
         for (name, listener, router) in [admin, console].into_iter().flatten() {
             let serving = http::serve(listener, router, of(name, server.clone()), self.config.clone(), stop.clone());
@@ -239,6 +240,18 @@ async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
     let asked = Instant::now();
     if let Some(ahead_ms) = clock.set_by(store.db().now().await?, asked) {
         tracing::warn!(ahead_ms, "this host's clock differs from the database's, which is used");
+    }
+    Ok(())
+}
+
+/// Names of payers that an unknown key made say nothing of who it was.
+async fn warn_of_payer_keys(store: &Store) -> Result<(), DbError> {
+    let missing = store.missing_payer_keys().await?;
+    if missing > 0 {
+        tracing::warn!(
+            missing,
+            "payers' names were made with a key that store.payer_key_file does not hold: restore it (docs/backups.md)"
+        );
     }
     Ok(())
 }

@@ -23,6 +23,9 @@ use crate::secret::random_text;
 /// The names of new files until they are in their place.
 const STAGED: &str = "new-";
 
+/// The secret that stays, also with `--force`.
+const NEVER_ANOTHER: &str = "payers.key";
+
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -61,6 +64,8 @@ pub fn write(kind: Kind, file: &Path, force: bool, now: Timestamp) -> Result<Wri
     let api_key = ApiKey::new();
     let mut contents: Vec<(PathBuf, String)> =
         secrets(kind).into_iter().map(|(name, content)| (folder.join("secrets").join(name), content)).collect();
+    // Names that were made with it say nothing without it: it is never another one.
+    contents.retain(|(path, _)| !(path.ends_with(NEVER_ANOTHER) && is_there(path)));
     // The last one: a configuration that is there is complete.
     contents.push((file.to_owned(), configuration(kind, &api_key.hash)));
     let existing: Vec<PathBuf> = contents.iter().map(|(path, _)| path.clone()).filter(|path| is_there(path)).collect();
@@ -133,8 +138,10 @@ impl Staged {
                 }
                 // Where the new file is not there yet both names are of one file, which a rename leaves as it is.
                 for (path, to) in &kept {
-                    let _ = std::fs::rename(to, path);
-                    let _ = std::fs::remove_file(to);
+                    // Otherwise the second name is the only one of what was there.
+                    if std::fs::rename(to, path).is_ok() {
+                        let _ = std::fs::remove_file(to);
+                    }
                 }
                 Err(e)
             }

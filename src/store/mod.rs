@@ -88,7 +88,7 @@ pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent, FeedRange};
 pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payers::erase::Stepped;
 pub use payers::evidence::Hidden;
-pub use payers::types::{Counts, Erasure, ErasureState};
+pub use payers::types::{Counts, Erasure, ErasureState, Scope};
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
 pub use payment::read::{OPEN_CLASSES, PaymentFilter, StoredPayment};

@@ -23,7 +23,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// `openid` is there until the erasure has ended; `place` is the key of the last row read of `part`, in the `pass`-th
+/// `payer_key_prints` says which keys made names, and is no key. `scope` is JSON: whose rows an erasure may touch, as it
+/// was asked for. No pass that began before `last_pass_from_ms` is the last one. `openid` is there until the erasure has ended; `place` is the key of the last row read of `part`, in the `pass`-th
 /// way through the tables.
 const ERASURES: &str = "
 CREATE TABLE payer_keys (
@@ -31,18 +32,25 @@ CREATE TABLE payer_keys (
   key TEXT NOT NULL
 )
 --;
+CREATE TABLE payer_key_prints (
+  print TEXT NOT NULL PRIMARY KEY
+)
+--;
 CREATE TABLE erasures (
   id {id},
   app TEXT NOT NULL,
   payer TEXT NOT NULL,
   openid TEXT,
+  scope TEXT NOT NULL,
   reason TEXT NOT NULL,
   asked_by TEXT NOT NULL,
   asked_by_id TEXT NOT NULL,
   remote_addr TEXT NOT NULL,
   asked_at_ms BIGINT NOT NULL,
+  last_pass_from_ms BIGINT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('running', 'waiting', 'done')),
   pass BIGINT NOT NULL DEFAULT 1,
+  began_at_ms BIGINT NOT NULL DEFAULT 0,
   part TEXT NOT NULL DEFAULT 'logins',
   place TEXT NOT NULL DEFAULT '',
   dirty BOOLEAN NOT NULL DEFAULT FALSE,
@@ -50,6 +58,8 @@ CREATE TABLE erasures (
   waits_for TEXT NOT NULL DEFAULT '{}',
   changed BIGINT NOT NULL DEFAULT 0,
   removed BIGINT NOT NULL DEFAULT 0,
+  tries BIGINT NOT NULL DEFAULT 0,
+  error TEXT,
   next_at_ms BIGINT,
   ended_at_ms BIGINT,
   CHECK ((state = 'done') = (openid IS NULL)),

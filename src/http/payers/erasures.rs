@@ -17,6 +17,9 @@ use crate::http::state::HttpState;
 use crate::ops;
 use crate::store::{Counts, Erasure};
 
+/// WeChat's openids have 28 characters. What is shorter is none, and may be a number of the business's by mistake.
+const OPENID_LEAST: usize = 20;
+
 /// An erasure as callers see it, without the openid.
 #[derive(Debug, Serialize)]
 pub struct ErasureJson<'a> {
@@ -30,6 +33,7 @@ pub struct ErasureJson<'a> {
     changed: i64,
     removed: i64,
     waits_for: &'a Counts,
+    error: Option<&'a str>,
     next_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
 }
@@ -47,6 +51,7 @@ impl<'a> ErasureJson<'a> {
             changed: of.changed,
             removed: of.removed,
             waits_for: &of.waits_for,
+            error: of.error.as_deref(),
             next_at: of.next_at,
             ended_at: of.ended_at,
         }
@@ -62,8 +67,12 @@ pub async fn ask(
 ) -> Result<Response, Error> {
     let Posted { body, client, .. } = Posted::json(&app, request).await?;
     let request = parse(&body, &all_seen(&app.config, &caller))?;
+    if request.openid.as_str().len() < OPENID_LEAST {
+        return Err(Error::NotFound("payer"));
+    }
     let now = app.clock.now();
-    let asked = ops::erasures::ask(&app.store, &operator(&caller, client), request, now).await?;
+    let asked = ops::erasures::ask((&app.store, &app.config), &operator(&caller, client), request, now).await?;
+    let asked = asked.ok_or(Error::NotFound("payer"))?;
     Ok((StatusCode::ACCEPTED, axum::Json(ErasureJson::new(&asked))).into_response())
 }
 

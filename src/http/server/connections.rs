@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
@@ -15,21 +14,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bodies::Bodies;
 use super::connection::Phase;
 use crate::config::ConfigHandle;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::network::network;
 use crate::telemetry::CONNECTIONS_REFUSED_TOTAL;
 
-/// Bodies that all listeners hold at once, in KiB: with heads and buffers of ten thousand connections below half a
-/// gigabyte.
-const BODIES_KIB: usize = 64 * 1024;
-/// All requests but notifications leave one part of so many, of bodies and of requests under way.
+/// All requests but notifications leave one part of so many of the requests under way.
 const LEFT_TO_NOTIFICATIONS: usize = 4;
-/// What a client may have of all bodies: one part of so many. True bodies have a few KiB.
-const OF_BODIES: usize = 16;
-/// The same of bodies at the notifications' addresses, which ask for no key: those who fill them must be many.
-const OF_NOTIFIED_BODIES: usize = 64;
 /// When a place is needed, so many of those that wait longest give way at once: comparing all of them is not free.
 const AT_ONCE: usize = 64;
 
@@ -42,22 +35,6 @@ pub struct Shares {
     pub per_network: usize,
     /// Notifications of a client that may be under way.
     pub notifications: usize,
-}
-
-/// The bodies that all listeners of a process hold, in KiB.
-#[derive(Debug, Clone, Default)]
-pub struct Bodies(Arc<AtomicUsize>);
-
-impl Bodies {
-    /// Takes room, unless more than `most` would be held then.
-    fn take(&self, kib: usize, most: usize) -> bool {
-        let more = |held: usize| held.checked_add(kib).filter(|held| *held <= most);
-        kib == 0 || self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn give_back(&self, kib: usize) {
-        self.0.fetch_sub(kib, Ordering::Relaxed);
-    }
 }
 
 /// All connections of a listener.
@@ -90,7 +67,6 @@ struct Entry {
 #[derive(Default)]
 struct Used {
     connections: usize,
-    bodies_kib: usize,
     notifications: usize,
 }
 
@@ -194,7 +170,7 @@ impl State {
     fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut Used)) {
         let used = self.networks.entry(network).or_default();
         change(used);
-        if used.connections == 0 && used.bodies_kib == 0 && used.notifications == 0 {
+        if used.connections == 0 && used.notifications == 0 {
             self.networks.remove(&network);
         }
     }
@@ -222,30 +198,22 @@ impl Place {
     pub fn request(&self, client: IpAddr, kind: Kind, body_bytes: usize) -> Option<Under> {
         let (kib, all) = (body_bytes.div_ceil(1024), self.connections.shares.connections);
         let mut state = self.connections.lock();
-        let of_client = state.networks.get(&client);
-        let (bodies, notifications) = of_client.map_or((0, 0), |used| (used.bodies_kib, used.notifications));
+        let notifications = state.networks.get(&client).map_or(0, |used| used.notifications);
         let refused = match kind {
             Kind::Health => false,
             Kind::Notification => notifications >= self.connections.shares.notifications,
             Kind::Other => state.others >= all - all / LEFT_TO_NOTIFICATIONS,
         };
-        let (most, of_client) = match kind {
-            Kind::Notification => (BODIES_KIB, BODIES_KIB / OF_NOTIFIED_BODIES),
-            Kind::Health | Kind::Other => (BODIES_KIB - BODIES_KIB / LEFT_TO_NOTIFICATIONS, BODIES_KIB / OF_BODIES),
-        };
         if refused {
             self.connections.count("requests", 1);
             return None;
         }
-        if kib > 0 && bodies + kib > of_client || !self.connections.bodies.take(kib, most) {
+        if !self.connections.bodies.take(client, kind, kib) {
             self.connections.count("bodies", 1);
             return None;
         }
         state.others += usize::from(kind == Kind::Other);
-        state.change(client, |used| {
-            used.bodies_kib += kib;
-            used.notifications += usize::from(kind == Kind::Notification);
-        });
+        state.change(client, |used| used.notifications += usize::from(kind == Kind::Notification));
         Some(Under { connections: Arc::clone(&self.connections), client, kind, kib })
     }
 }
@@ -269,10 +237,7 @@ impl Drop for Under {
     fn drop(&mut self) {
         let mut state = self.connections.lock();
         state.others -= usize::from(self.kind == Kind::Other);
-        self.connections.bodies.give_back(self.kib);
-        state.change(self.client, |used| {
-            used.bodies_kib -= self.kib;
-            used.notifications -= usize::from(self.kind == Kind::Notification);
-        });
+        self.connections.bodies.give_back(self.client, self.kind, self.kib);
+        state.change(self.client, |used| used.notifications -= usize::from(self.kind == Kind::Notification));
     }
 }

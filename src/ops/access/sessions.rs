@@ -3,11 +3,7 @@
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, OpenId};
 use crate::ops::operator::Operator;
-use crate::secret::sha256_hex;
 use crate::store::{AuditEntry, DbError, Store};
-
-/// Hex digits by which the audit names a payer: enough to find one again, and no openid.
-const PAYER_DIGITS: usize = 12;
 
 /// Which payer, and why.
 #[derive(Debug)]
@@ -19,14 +15,21 @@ pub struct OfPayer {
 
 /// Ends every session of the payer that began until now, on all devices and in all processes.
 pub async fn end(store: &Store, operator: &Operator, request: OfPayer, now: Timestamp) -> Result<(), DbError> {
-    let audit = audited(operator, "sessions.end", &request, now);
+    let audit = audited(store, operator, "sessions.end", &request, now).await?;
     store.end_sessions_audited(&request.app, &request.openid, &audit).await
 }
 
-/// The audit's row of something done to a payer.
-pub(super) fn audited(operator: &Operator, action: &'static str, request: &OfPayer, now: Timestamp) -> AuditEntry {
+/// The audit's row of something done to a payer, who has the keyed name in it: a plain hash would say who it is to all
+/// who have openids to compare it with.
+pub(super) async fn audited(
+    store: &Store,
+    operator: &Operator,
+    action: &'static str,
+    request: &OfPayer,
+    now: Timestamp,
+) -> Result<AuditEntry, DbError> {
     let OfPayer { app, openid, reason } = request;
-    let payer = sha256_hex(openid.as_str().as_bytes());
-    let payer = payer.get(..PAYER_DIGITS).unwrap_or_default();
-    AuditEntry { subject: Some(format!("payer:{app}:{payer}")), ..operator.audit(action, reason.clone(), now) }
+    let payer = store.payer_name(openid).await?;
+    let subject = Some(format!("payer:{app}:{payer}"));
+    Ok(AuditEntry { subject, ..operator.audit(action, reason.clone(), now) })
 }

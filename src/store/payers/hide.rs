@@ -28,20 +28,34 @@ pub fn without_openids(payers: &Payers, fact: String, raw: Option<String>) -> (S
 
 /// The openids that a fact and WeChat's words have.
 pub fn openids(fact: &str, raw: Option<&str>) -> Vec<String> {
-    // Most facts name no payer.
-    let of_fact = fact.contains("\"openid\":\"").then(|| serde_json::from_str::<OfPayer>(fact).ok()?.openid).flatten();
-    let of_raw = raw.into_iter().flat_map(|raw| ELEMENTS.iter().filter_map(|element| value(raw, element)));
-    let mut found: Vec<String> = of_fact.into_iter().chain(of_raw).collect();
+    let mut found = payers(fact, raw);
     found.retain(|openid| !openid.is_empty() && !is_name(openid));
     found.sort_unstable();
     found.dedup();
     found
 }
 
-/// The value of an element as WeChat writes it, with CDATA or without.
-fn value(xml: &str, element: &str) -> Option<String> {
-    let (_, rest) = xml.split_once(&format!("<{element}>"))?;
-    let (value, _) = rest.split_once(&format!("</{element}>"))?;
-    let plain = value.strip_prefix("<![CDATA[").and_then(|text| text.strip_suffix("]]>")).unwrap_or(value);
-    Some(plain.trim().to_owned())
+/// The payers that a fact and WeChat's words have, by openid or by name.
+pub fn payers(fact: &str, raw: Option<&str>) -> Vec<String> {
+    // Most facts name no payer.
+    let of_fact = fact.contains("\"openid\":\"").then(|| serde_json::from_str::<OfPayer>(fact).ok()?.openid).flatten();
+    of_fact.into_iter().chain(raw.into_iter().flat_map(payers_in)).collect()
+}
+
+/// The payers that a message of WeChat's has, by openid or by name.
+pub fn payers_in(xml: &str) -> Vec<String> {
+    ELEMENTS.iter().flat_map(|element| values(xml, element)).collect()
+}
+
+/// The values of an element as WeChat writes it, with CDATA or without.
+pub fn values<'x>(xml: &'x str, element: &str) -> impl Iterator<Item = String> + use<'x> {
+    let (begin, end) = (format!("<{element}>"), format!("</{element}>"));
+    let mut rest = xml;
+    std::iter::from_fn(move || {
+        let (value, behind) = rest.split_once(&begin)?.1.split_once(&end)?;
+        rest = behind;
+        let plain = value.trim();
+        let plain = plain.strip_prefix("<![CDATA[").and_then(|text| text.strip_suffix("]]>")).unwrap_or(plain);
+        Some(plain.trim().to_owned())
+    })
 }

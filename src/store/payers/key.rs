@@ -9,12 +9,15 @@ use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::secret::{Secret, hmac_sha256};
+use crate::store::Store;
 use crate::store::db::{Db, DbError};
 
 const PREFIX: &str = "payer-";
 /// Of the hash; 22 characters in base64.
 const BYTES: usize = 16;
 const LENGTH: usize = 28;
+/// What a key's print is the name of. No openid has a blank.
+const PRINTED: &str = "the key itself";
 
 /// The keys of the names.
 #[derive(Debug, Clone)]
@@ -32,6 +35,13 @@ impl Payers {
     /// Every name that rows may have for an openid.
     pub fn names(&self, openid: &str) -> Vec<String> {
         self.keys.iter().map(|key| name(key, openid)).collect()
+    }
+}
+
+impl Payers {
+    /// What says which keys these are, and helps nobody to find an openid. The first is that of the key that names.
+    fn prints(&self) -> Vec<String> {
+        self.keys.iter().map(|key| name(key, PRINTED)).collect()
     }
 }
 
@@ -64,8 +74,30 @@ impl KnownPayers {
                 let row = db.reader().rows(sql, []).await?.pop();
                 let row = row.ok_or_else(|| DbError::Defect("payer_keys has no row".into()))?;
                 let own = Secret::new(row.get::<String>("key")?);
-                Ok(Payers { keys: self.configured.iter().cloned().chain([own]).collect() })
+                let payers = Payers { keys: self.configured.iter().cloned().chain([own]).collect() };
+                // Before the first name that it makes.
+                if let Some(print) = payers.prints().into_iter().next() {
+                    let sql = "INSERT INTO payer_key_prints (print) VALUES ($1) ON CONFLICT DO NOTHING";
+                    let known = "SELECT 1 AS found FROM payer_key_prints WHERE print = $1";
+                    if db.reader().rows(known, [print.as_str().into()]).await?.is_empty() {
+                        db.execute("payers.key", sql, [print.into()]).await?;
+                    }
+                }
+                Ok(payers)
             })
             .await
+    }
+}
+
+impl Store {
+    /// How many keys made names that this process does not know: whoever has such a name is not found.
+    pub async fn missing_payer_keys(&self) -> Result<i64, DbError> {
+        let known = self.payers().await?.prints();
+        let rows = self.db.reader().rows("SELECT print FROM payer_key_prints", []).await?;
+        let mut missing = 0;
+        for row in &rows {
+            missing += i64::from(!known.contains(&row.get::<String>("print")?));
+        }
+        Ok(missing)
     }
 }

@@ -3,6 +3,7 @@
 //! What must stay true: nothing of the ledger or the evidence is changed by the running service; an order that may
 //! still be paid is left alone; an erasure has ended only after it went through every table and found nothing.
 
+mod ask;
 pub(super) mod erase;
 pub(super) mod evidence;
 pub(super) mod hide;

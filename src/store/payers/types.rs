@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, OpenId};
 use crate::store::db::DbError;
@@ -34,6 +36,12 @@ pub enum Needed {
     DeadLetters,
     /// Messages of the queue, and those that were put off.
     Messages,
+    /// Rows that cannot be read.
+    Unreadable,
+    /// Keys that made names and are not known any more: what has such a name is not found.
+    Keys,
+    /// The last way through the tables, which begins when nothing of before can still come.
+    LastPass,
 }
 
 impl Needed {
@@ -44,6 +52,9 @@ impl Needed {
             Needed::Notifications => "notifications",
             Needed::DeadLetters => "dead_letters",
             Needed::Messages => "messages",
+            Needed::Unreadable => "unreadable",
+            Needed::Keys => "keys",
+            Needed::LastPass => "last_pass",
         }
     }
 }
@@ -85,6 +96,14 @@ impl Part {
 /// How many rows of each kind.
 pub type Counts = BTreeMap<String, i64>;
 
+/// Whose rows an erasure may touch: as they were when it was asked for, by whom all of it could be seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// WeChat's number of the app.
+    pub appid: String,
+    pub merchants: Vec<String>,
+}
+
 /// The erasure of one payer.
 #[derive(Debug, Clone)]
 pub struct Erasure {
@@ -94,11 +113,14 @@ pub struct Erasure {
     pub payer: String,
     /// Until it has ended.
     pub openid: Option<OpenId>,
+    pub scope: Scope,
     pub reason: String,
     /// Who asked for it: name, id, address.
     pub asked_by: [String; 3],
     /// What came later is not erased.
     pub asked_at: Timestamp,
+    /// When the last way through the tables may begin.
+    pub last_pass_from: Timestamp,
     pub state: ErasureState,
     /// Rows without the payer since then, and rows that are gone.
     pub changed: i64,
@@ -108,6 +130,10 @@ pub struct Erasure {
     pub ended_at: Option<Timestamp>,
     /// When it goes on; none where it has ended.
     pub next_at: Option<Timestamp>,
+    /// How often in a row it had to wait, or failed.
+    pub tries: i64,
+    /// Why its last step failed.
+    pub error: Option<String>,
     pub(super) place: Place,
 }
 
@@ -115,6 +141,8 @@ pub struct Erasure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub pass: i64,
+    /// When this way through the tables began.
+    pub began_at: i64,
     pub part: Part,
     /// The key of the last row that was read.
     pub key: String,
@@ -127,13 +155,13 @@ pub(super) struct Place {
 impl Place {
     /// Before the first row of a table.
     pub fn begin(pass: i64) -> Place {
-        Place { pass, part: Part::Logins, key: String::new(), is_dirty: false, found: Counts::new() }
+        Place { pass, began_at: 0, part: Part::Logins, key: String::new(), is_dirty: false, found: Counts::new() }
     }
 }
 
 pub(super) const COLUMNS: &str =
-    "id, app, payer, openid, reason, asked_by, asked_by_id, remote_addr, asked_at_ms, state, pass, part, place, dirty,
-     found, waits_for, changed, removed, next_at_ms, ended_at_ms";
+    "id, app, payer, openid, scope, reason, asked_by, asked_by_id, remote_addr, asked_at_ms, last_pass_from_ms, state,
+     pass, began_at_ms, part, place, dirty, found, waits_for, changed, removed, tries, error, next_at_ms, ended_at_ms";
 
 pub(super) fn erasure(row: &Row) -> Result<Erasure, DbError> {
     let word = |column: &str| row.get::<String>(column);
@@ -145,17 +173,22 @@ pub(super) fn erasure(row: &Row) -> Result<Erasure, DbError> {
         app: AppKey::parse(word("app")?).map_err(broken("app"))?,
         payer: word("payer")?,
         openid: row.get::<Option<String>>("openid")?.map(OpenId::parse).transpose().map_err(broken("openid"))?,
+        scope: serde_json::from_str(&word("scope")?).map_err(|e| DbError::Defect(e.to_string()))?,
         reason: word("reason")?,
         asked_by: [word("asked_by")?, word("asked_by_id")?, word("remote_addr")?],
         asked_at: Timestamp::from_ms(row.get("asked_at_ms")?),
+        last_pass_from: Timestamp::from_ms(row.get("last_pass_from_ms")?),
         state: ErasureState::parse(&state).ok_or_else(|| unknown("state", &state))?,
         changed: row.get("changed")?,
         removed: row.get("removed")?,
         waits_for: counts("waits_for")?,
         ended_at: time("ended_at_ms")?,
         next_at: time("next_at_ms")?,
+        tries: row.get("tries")?,
+        error: row.get("error")?,
         place: Place {
             pass: row.get("pass")?,
+            began_at: row.get("began_at_ms")?,
             part: Part::parse(&part).ok_or_else(|| unknown("part", &part))?,
             key: word("place")?,
             is_dirty: row.get("dirty")?,

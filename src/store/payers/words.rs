@@ -1,21 +1,7 @@
-//! Finding a payer in texts, and putting another name in the openid's place.
+//! Another name in the openid's place, in the texts of rows that are known to be the payer's.
 //!
 //! An openid counts as a whole word of letters, digits, `_` and `-`, wherever it stands: in JSON, in XML, and in what a
 //! business wrote into its own members.
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
-
-/// Whether the text has this word.
-pub fn has_word(text: &str, word: &str) -> bool {
-    places(text, word).next().is_some()
-}
-
-/// The same of bytes that should be text.
-pub fn bytes_have_word(bytes: &[u8], word: &str) -> bool {
-    has_word(&String::from_utf8_lossy(bytes), word)
-}
 
 /// The text with `by` in the place of the word.
 pub fn replaced(text: &str, word: &str, by: &str) -> String {
@@ -27,20 +13,6 @@ pub fn replaced(text: &str, word: &str, by: &str) -> String {
     }
     whole.push_str(text.get(end..).unwrap_or_default());
     whole
-}
-
-/// Whether a message of the queue has this word, in its JSON or in a body that it carries in base64.
-pub fn message_has_word(payload: &[u8], word: &str) -> bool {
-    bytes_have_word(payload, word) || serde_json::from_slice(payload).is_ok_and(|json| carries(&json, word))
-}
-
-fn carries(json: &Value, word: &str) -> bool {
-    match json {
-        Value::Object(members) => members.values().any(|member| carries(member, word)),
-        Value::Array(items) => items.iter().any(|item| carries(item, word)),
-        Value::String(text) => STANDARD.decode(text).is_ok_and(|bytes| bytes_have_word(&bytes, word)),
-        _ => false,
-    }
 }
 
 fn places<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + 't {

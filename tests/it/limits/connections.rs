@@ -18,7 +18,7 @@ use crate::http::client::Reply;
 use crate::http::stage::{KEY, Stage};
 
 /// No clock of a connection ends within a test.
-const NO_CLOCKS: &str = "header_timeout_ms = 60000\nbody_timeout_ms = 60000\nidle_timeout_ms = 600000\n";
+pub(super) const NO_CLOCKS: &str = "header_timeout_ms = 60000\nbody_timeout_ms = 60000\nidle_timeout_ms = 600000\n";
 
 /// A connection from 127.0.0.`host`.
 pub async fn connect(host: u8, to: SocketAddr) -> TcpStream {
@@ -28,7 +28,7 @@ pub async fn connect(host: u8, to: SocketAddr) -> TcpStream {
 }
 
 /// The answer to a request on a connection of its own from 127.0.0.`host`.
-async fn ask(host: u8, to: SocketAddr, request: &str) -> Reply {
+pub(super) async fn ask(host: u8, to: SocketAddr, request: &str) -> Reply {
     let mut socket = connect(host, to).await;
     socket.write_all(request.as_bytes()).await.unwrap();
     Reply::parse(&within_timeout("an answer", until_closed(&mut socket)).await)
@@ -61,7 +61,7 @@ const CALLBACK: &str =
 const OTHER: &str = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// A request whose body never comes: it stays under way.
-fn stuck(path: &str, length: usize) -> String {
+pub(super) fn stuck(path: &str, length: usize) -> String {
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n");
     format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n")
 }
@@ -324,46 +324,5 @@ async fn one_client_has_few_notifications_under_way() {
     let reply = ask(3, stage.address, NOTIFICATION).await;
     assert!(reply.status == 200 && reply.text().contains("FAIL"), "{reply:?}");
     drop(held);
-    stage.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn listeners_share_the_room_for_bodies() {
-    wxpay_worker::http::raise_limit();
-    let stage = Stage::with(NO_CLOCKS, "").await;
-    let (stop, bodies) = (CancellationToken::new(), Bodies::default());
-    let mut addresses = Vec::new();
-    let mut serving = Vec::new();
-    for name in ["api", "console"] {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        addresses.push(listener.local_addr().unwrap());
-        let router = guarded(Router::new().route("/read", post(|body: Bytes| async move { body.len().to_string() })));
-        let settings = Server { max_connections: 4000, ..stage.config.server.clone() };
-        let of = OfListener { name, settings, of_all: 4000, bodies: bodies.clone() };
-        serving.push(tokio::spawn(serve(listener, router, of, stage.in_force.clone(), stop.clone())));
-    }
-    // Twelve clients take what is not left to notifications, 4 MiB each.
-    let mut held = Vec::new();
-    for client in 10..22 {
-        for _ in 0..64 {
-            let mut one = connect(client, addresses[0]).await;
-            one.write_all(stuck("/read", 64 * 1024).as_bytes()).await.unwrap();
-            held.push(one);
-        }
-    }
-    let whole =
-        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\n\r\n<xml/>");
-    within_timeout("the refusal at the other listener", async {
-        while ask(50, addresses[1], &whole("/read")).await.status != 503 {}
-    })
-    .await;
-    // A quarter is left to notifications, at whichever listener.
-    assert_eq!(ask(50, addresses[1], &whole("/notify/main/pay")).await.status, 404);
-    drop(held);
-    within_timeout("room", async { while ask(50, addresses[1], &whole("/read")).await.status != 200 {} }).await;
-    stop.cancel();
-    for served in serving {
-        served.await.unwrap();
-    }
     stage.finish().await;
 }

@@ -26,7 +26,7 @@ async fn sessions_are_ended_and_a_payer_is_erased_by_command() {
     let asked = ctl(&[&erase[..], &["--yes", "--json"]].concat()).await;
     assert_eq!(asked.code, 0, "{}", asked.err);
     assert!(!asked.out.contains(OPENID), "{}", asked.out);
-    service.until_erasure_is("done").await;
+    service.until_erased().await;
     let id = asked.json()["id"].to_string();
     let shown = ctl(&["payers", "erasure", &id]).await;
     assert!(shown.code == 0 && shown.out.contains("done"), "{} {}", shown.out, shown.err);

@@ -67,7 +67,7 @@ async fn planted(service: &InProcess) {
     let message = json!({"data": {"body": STANDARD.encode(&body)}}).to_string();
     let letter = "INSERT INTO dead_letters (event_id, consumer, subject, headers, payload, reason, first_error,
                     last_error, attempts, parked_at_ms, state, ended_at_ms)
-                  VALUES ('d1', 'c', 's', '[]', $1, 'r', 'e', 'e', 1, $2, 'discarded', $2)";
+                  VALUES ('d1', 'c', 'pay.in.main.notify.received', '[]', $1, 'r', 'e', 'e', 1, $2, 'discarded', $2)";
     run(db, letter, [message.into_bytes().into(), now.into()]).await;
 }
 
@@ -106,7 +106,7 @@ async fn erased(service: &InProcess) -> serde_json::Value {
     service.until_state("ERA00004", "paid").await;
     service.until_idle().await;
     assert_eq!(service.asks_erasure().await["id"], asked["id"]);
-    service.until_erasure_is("done").await;
+    service.until_erased().await;
     service.erasure(&asked).await
 }
 
@@ -205,10 +205,11 @@ on_both! {
 
     async fn what_came_after_the_request_stays_and_others_may_not_ask(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
+        service.knows(OPENID).await;
         service.asks_erasure().await;
         service.skip(5);
         service.place("ERA00005").await;
-        service.until_erasure_is("done").await;
+        service.until_erased().await;
         assert!(holders(service.store.db(), OPENID).await.contains("orders.content"));
         for (body, status) in [
             (json!({"app": "shop", "openid": OPENID}), 400),

@@ -31,7 +31,7 @@ on_both! {
         assert_eq!((hidden.changed, hidden.next), (1, None), "{hidden:?}");
         assert_eq!(service.store.hide_payers(0).await.unwrap().changed, 0, "a name was replaced");
         service.asks_erasure().await;
-        service.until_erasure_is("done").await;
+        service.until_erased().await;
         assert!(holders(&db, OPENID).await.is_empty());
         let payer = service.erasure(&asked).await["payer"].as_str().unwrap().to_owned();
         let old = texts(&db, "SELECT fact || raw FROM evidence WHERE source_id = 'OLD'").await;

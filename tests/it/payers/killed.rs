@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::holders;
+use super::{LAST_PASS, holders, run};
 use crate::harness::service::{OPENID, TestService};
 use crate::harness::within_timeout;
 
@@ -28,6 +28,14 @@ async fn goes_on(service: TestService) {
     let begun = "SELECT COUNT(*) FROM erasures WHERE state = 'running' AND changed + removed > 0";
     assert_eq!(service.number(&db, begun).await, 1, "it died before it did anything");
     let second = service.run_all().await;
+    let late = "SELECT COUNT(*) FROM erasures WHERE state = 'waiting' AND waits_for = '{\"last_pass\":1}'";
+    within_timeout("the erasure's last pass", async {
+        while service.number(&db, late).await == 0 {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    })
+    .await;
+    run(&db, LAST_PASS, []).await;
     let path = format!("/v1/ops/erasures/{}", asked["id"]);
     within_timeout("the end of the erasure", async {
         while service.get(&second.base, &path).await.1["state"] != "done" {

@@ -1,8 +1,10 @@
 //! What is kept of one payer, and its erasure: the bytes of the openid in every column of every table.
 
+mod bounds;
 mod ctl;
 mod erased;
 mod evidence;
+mod goes_on;
 mod killed;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,8 @@ use crate::harness::sql::texts;
 const OTHER: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS7p";
 /// One whose openid begins as the erased one's.
 const LONGER: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o2";
+/// Nothing of before a request can come any more.
+const LAST_PASS: &str = "UPDATE erasures SET last_pass_from_ms = 0, next_at_ms = 0 WHERE state = 'waiting'";
 const ADDRESS: &str = "203.0.113.77";
 const NAME: &str = "Li-Lei-of-the-erasure";
 
@@ -78,6 +82,14 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 impl InProcess {
+    /// A user of the app, who logs in again an hour from now.
+    async fn knows(&self, openid: &str) {
+        let later = self.clock.now().as_ms() + 3_600_000;
+        let user = "INSERT INTO users (app, openid, nickname, is_snapshot, created_at_ms, updated_at_ms)
+                    VALUES ('shop', $1, $2, FALSE, 1, $3)";
+        run(self.store.db(), user, [openid.into(), NAME.into(), later.into()]).await;
+    }
+
     async fn asks_erasure(&self) -> Json {
         let wanted = json!({"app": "shop", "openid": OPENID, "reason": "the payer asked for it"});
         let (status, erasure) = self.post("/v1/ops/erasures", &wanted).await;
@@ -90,6 +102,14 @@ impl InProcess {
         let (status, erasure) = self.get(&format!("/v1/ops/erasures/{}", erasure["id"])).await;
         assert_eq!(status, 200, "{erasure}");
         erasure
+    }
+
+    /// Awaits that nothing is left, makes the last way through the tables due, and awaits the end.
+    async fn until_erased(&self) {
+        let sql = "SELECT COUNT(*) FROM erasures WHERE state = 'waiting' AND waits_for = '{\"last_pass\":1}'";
+        self.until_number("an erasure that waits for its last pass", sql, |n| n == 1).await;
+        run(self.store.db(), LAST_PASS, []).await;
+        self.until_erasure_is("done").await;
     }
 
     async fn until_erasure_is(&self, state: &str) {

@@ -32,7 +32,8 @@ const OPERATIONS: &[Operation] = &[
     post("/v1/ops/erasures", "erasePayer", "Erase what is kept of a payer")
         .about(
             "Ends the payer's sessions at once; the rest is done in the background. What came after the request stays, \
-             orders that may still be paid are waited for. Asked again before it has ended, it goes on at once.",
+             orders that may still be paid are waited for. Asked again before it has ended, it begins anew. A payer who is not known under the app is not \
+             found.",
         )
         .key(Scope::Ops)
         .body("ErasureRequest")
@@ -91,6 +92,7 @@ const OBJECTS: &[Object] = &[
             number("removed", "Rows that are gone."),
             of(Shape::Counts, "waits_for", "What the last way through the tables left, by kind.")
                 .example("{\"orders\": 1}"),
+            text("error", "Why its last step failed; it is done again later.", "the database is busy").or_null(),
             time("next_at", "When it goes on.").or_null(),
             time("ended_at", "Since when nothing of the payer is left.").or_null(),
         ],

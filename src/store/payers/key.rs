@@ -39,7 +39,7 @@ impl Payers {
 }
 
 impl Payers {
-    /// What says which keys these are, and helps nobody to find an openid. The first is that of the key that names.
+    /// What says which keys these are, and of no openid what it is. The first is that of the key that names.
     fn prints(&self) -> Vec<String> {
         self.keys.iter().map(|key| name(key, PRINTED)).collect()
     }

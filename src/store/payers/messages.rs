@@ -71,7 +71,7 @@ macro_rules! is_over {
     };
 }
 
-/// Nobody and nothing reads the notification again.
+/// No process and no person reads the notification again.
 macro_rules! may_change {
     () => {
         concat!(

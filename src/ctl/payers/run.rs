@@ -28,6 +28,10 @@ const ERASURE: &[Column] = &[
     ("notifications that wait", "/waits_for/notifications"),
     ("dead letters that are parked", "/waits_for/dead_letters"),
     ("messages under way", "/waits_for/messages"),
+    ("rows that cannot be read", "/waits_for/unreadable"),
+    ("keys of names that are lost", "/waits_for/keys"),
+    ("its last pass", "/waits_for/last_pass"),
+    ("error", "/error"),
     ("next", "/next_at"),
     ("ended", "/ended_at"),
 ];

@@ -5,13 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::routing::{get, post};
+use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::config::Server;
-use wxpay_worker::http::{Bodies, OfListener, guarded, serve};
+use wxpay_worker::http::{OfListener, guarded, serve};
 
 use crate::harness::within_timeout;
 use crate::http::client::Reply;

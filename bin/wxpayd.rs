@@ -81,6 +81,11 @@ enum Command {
         #[command(subcommand)]
         command: ConsoleCommand,
     },
+    /// Evidence of versions that wrote openids into it.
+    Evidence {
+        #[command(subcommand)]
+        command: EvidenceCommand,
+    },
     /// Rows that store.compact had written packed.
     Stored {
         #[command(subcommand)]
@@ -107,6 +112,16 @@ enum ConsoleCommand {
         /// A merchant that the user sees; repeat it for several. Without it, the user sees all.
         #[arg(long = "merchant", value_name = "KEY")]
         merchants: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum EvidenceCommand {
+    /// Puts the payers' names in the place of their openids, as the owner of the tables. May be repeated.
+    HidePayers {
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -140,6 +155,9 @@ async fn main() -> ExitCode {
         }
         Command::Feed { command: FeedCommand::NewEpoch } => new_feed_epoch(cli.config.as_deref()).await,
         Command::Console { command } => console(cli.config.as_deref(), command).await,
+        Command::Evidence { command: EvidenceCommand::HidePayers { reason } } => {
+            hide_payers(cli.config.as_deref(), reason).await
+        }
         Command::Stored { command } => stored(cli.config.as_deref(), command).await,
     };
     match outcome {
@@ -267,6 +285,14 @@ async fn stored(file: Option<&Path>, command: StoredCommand) -> anyhow::Result<(
     Ok(())
 }
 
+async fn hide_payers(file: Option<&Path>, reason: String) -> anyhow::Result<()> {
+    let config = Config::load(file, process_env(), certificate::check)?;
+    let store = Store::open(&config.store.of_owner()).await?;
+    let (read, changed) = ops::erasures::hide_payers(&store, &ops::users::local_operator(), reason).await?;
+    println!("{changed} of {read} rows of evidence had an openid, and have the payer's name now");
+    Ok(())
+}
+
 fn check_config(file: Option<&Path>, strict: bool) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     print!("{}", config.explain());
@@ -289,6 +315,9 @@ fn write_configuration(file: Option<&Path>, kind: Kind, force: bool) -> anyhow::
     let written = init::write(kind, file, force, Clock::system().now())?;
     for (before, now) in &written.kept {
         eprintln!("kept {} as {}", before.display(), now.display());
+    }
+    for path in &written.left {
+        eprintln!("removed {}, which an init that was interrupted had left", path.display());
     }
     for path in &written.files {
         eprintln!("wrote {}", path.display());

@@ -60,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_4::m20261201_000100_intake::Migration),
             Box::new(schema_4::m20261201_000120_approvals::Migration),
             Box::new(schema_4::m20261201_000121_webhook_formats::Migration),
+            Box::new(schema_4::m20261201_000150_erasures::Migration),
         ]
     }
 }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle};
 use crate::console;
 use crate::http;
-use crate::http::{HttpShared, Ingress, Listeners};
+use crate::http::{Bodies, HttpShared, Ingress, Listeners, OfListener};
 use crate::intake::{Appender, Lately};
 use crate::new_order::PlaceHere;
 use crate::scheduler;
@@ -67,6 +67,7 @@ impl App {
         let metrics = Metrics::install()?;
         let store = Store::open(&config.store).await?;
         set_clock(&clock, &store).await?;
+        warn_of_payer_keys(&store).await?;
         let (bus, bus_report) = Bus::connect(&config.bus, Some(store.db().clone())).await?;
         for warning in &bus_report.warnings {
             tracing::warn!(warning, "the bus");
@@ -191,34 +192,37 @@ impl App {
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());
-        let admin = listeners.admin.map(|listener| (listener, admin));
-        let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
-        let notify = listeners.notify.map(|listener| (listener, http::notify_router(Arc::clone(&state))));
+        let admin = listeners.admin.map(|listener| ("admin", listener, admin));
+        let console = listeners.console.map(|listener| ("console", listener, console::own_router(Arc::clone(&state))));
+        let notify = listeners.notify.map(|listener| ("notify", listener, http::notify_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
             let mut others = web::routes(Arc::clone(&state), self.platform.clone()).merge(reference::routes());
             let settings = &state.snapshot().console;
             if settings.enabled && settings.listen.is_none() {
                 others = others.merge(console::routes(Arc::clone(&state)));
             }
-            (listener, http::router(state, others).merge(self.routes.clone()))
+            ("api", listener, http::router(state, others).merge(self.routes.clone()))
         });
         let settings = self.config.snapshot();
         let server = http::within_files(&settings.server, settings.store.max_connections);
         let of_all = server.max_connections;
         let (server, of_notifications) = http::shared_with_notifications(server);
-        for (listener, router) in [admin, console].into_iter().flatten() {
-            let (server, in_force, stop) = (server.clone(), self.config.clone(), stop.clone());
-            keep(running, async move { http::serve(listener, router, (&server, of_all), in_force, stop).await });
+        let bodies = Bodies::new(notify.is_some());
+        let of = |name, settings| OfListener { name, settings, of_all, bodies: bodies.clone() };
+        for (name, listener, router) in [admin, console].into_iter().flatten() {
+            let serving = http::serve(listener, router, of(name, server.clone()), self.config.clone(), stop.clone());
+            keep(running, serving);
         }
         let own = of_notifications.unwrap_or_else(|| server.clone());
         let takes_notifications: Vec<_> = api.into_iter().zip([server]).chain(notify.into_iter().zip([own])).collect();
         if !takes_notifications.is_empty() {
-            let (in_force, stop) = (self.config.clone(), stop.clone());
+            let each: Vec<_> = takes_notifications
+                .into_iter()
+                .map(|((name, listener, router), server)| {
+                    http::serve(listener, router, of(name, server), self.config.clone(), stop.clone())
+                })
+                .collect();
             keep(running, async move {
-                let each = takes_notifications.into_iter().map(|((listener, router), server)| {
-                    let (in_force, stop) = (in_force.clone(), stop.clone());
-                    async move { http::serve(listener, router, (&server, of_all), in_force, stop).await }
-                });
                 join_all(each).await;
                 // What they accepted is settled before the process ends.
                 log.iter().for_each(Appender::close);
@@ -239,6 +243,18 @@ async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
     let asked = Instant::now();
     if let Some(ahead_ms) = clock.set_by(store.db().now().await?, asked) {
         tracing::warn!(ahead_ms, "this host's clock differs from the database's, which is used");
+    }
+    Ok(())
+}
+
+/// Names of payers that an unknown key made say nothing of who it was.
+async fn warn_of_payer_keys(store: &Store) -> Result<(), DbError> {
+    let missing = store.missing_payer_keys().await?;
+    if missing > 0 {
+        tracing::warn!(
+            missing,
+            "payers' names were made with a key that store.payer_key_file does not hold: restore it (docs/backups.md)"
+        );
     }
     Ok(())
 }

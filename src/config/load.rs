@@ -147,6 +147,8 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     validate::notify_url(server.as_ref(), &merchants, report);
     validate::browser(server.as_ref(), web.as_ref(), &apps, report);
     validate::console(server.as_ref(), console.as_ref(), report);
+    validate::inner_listeners(server.as_ref(), report);
+    validate::audit_period(store.as_ref(), retention.as_ref(), report);
     validate::published_key(&merchants, report);
     validate::hosts(wechat.as_ref(), report);
     validate::hazards(wechat.as_ref(), report);

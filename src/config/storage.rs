@@ -12,6 +12,8 @@ pub struct Store {
     /// The owner of the schema on PostgreSQL, by whom it is migrated; `url` is then the role of the running service,
     /// which owns nothing.
     pub migrate_url: Option<Secret>,
+    /// The key of the names that stand where payers' openids stood; without it, the database's own.
+    pub payer_key: Option<Secret>,
     /// Whether a host beyond the private networks may be called without a checked certificate.
     pub allow_unverified_tls: bool,
     /// All connections (PostgreSQL, two at least), or readers (SQLite, which has one writer).
@@ -27,6 +29,14 @@ pub struct Store {
     pub lease: Duration,
 }
 
+impl Store {
+    /// The same database as the owner of its tables, where they have one.
+    pub fn of_owner(&self) -> Store {
+        let url = self.migrate_url.as_ref().unwrap_or(&self.url).clone();
+        Store { url, migrate_url: None, migrate_on_start: false, ..self.clone() }
+    }
+}
+
 /// `[retention]`: for how long what is no part of the books is kept.
 #[derive(Debug, Clone)]
 pub struct Retention {
@@ -40,6 +50,8 @@ pub struct Retention {
     pub audit: Duration,
     /// Idempotency keys, and which payment a refund's number means.
     pub idempotency: Duration,
+    /// Requests for a second person, after their end.
+    pub approvals: Duration,
     /// Payers, after their last login.
     pub users: Duration,
     /// Deliveries to webhooks, after they ended, and attempts.

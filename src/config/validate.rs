@@ -4,6 +4,7 @@
 //! must not be reported as missing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use toml::Value;
 
@@ -14,9 +15,13 @@ use super::problem::{Problem, Problems, nearest};
 use super::read::typed::Web;
 use super::reader::{Report, texts};
 use super::sections::{App, AppKind, Config, Console, Merchant, Server, Wechat};
+use super::storage::{Retention, Store};
 
 /// The longest `notify_url` WeChat takes, in bytes.
 const NOTIFY_URL_MAX: usize = 256;
+
+/// `retention.audit_days` where it is not set: ten years.
+const AUDIT_DEFAULT: Duration = Duration::from_secs(3650 * 86_400);
 
 /// The APIv2 key of WeChat's published signing example: every SDK's documentation prints it.
 const PUBLISHED_V2_KEY: &str = "192006250b4c09247ec02edce69f6a2d";
@@ -189,6 +194,33 @@ pub(super) fn console(server: Option<&Server>, console: Option<&Console>, report
         let text = "is empty: the console answers the proxies that are named there, and this host. Name the proxy that \
                     terminates https";
         report.warnings.push(Problem::new("server.trusted_proxies", text));
+    }
+}
+
+/// Listeners that are meant for a proxy or for monitoring, at an address of the internet.
+pub(super) fn inner_listeners(server: Option<&Server>, report: &mut Report) {
+    let Some(server) = server else { return };
+    for (key, listen, risk) in [
+        ("server.admin_listen", server.admin_listen, "others read metrics and the state of the service"),
+        ("server.notify_listen", server.notify_listen, "what WeChat posts, with openids, arrives readable"),
+    ] {
+        if listen.is_some_and(|listen| address::is_public_address(listen.ip())) {
+            let text = format!(
+                "is an address of the internet, and nothing is encrypted or asked for a key there: {risk}. Listen on \
+                 127.0.0.1, or on an inner address behind the proxy"
+            );
+            report.warnings.push(Problem::new(key, text));
+        }
+    }
+}
+
+/// With an owner of the tables, the service may not remove rows of the audit.
+pub(super) fn audit_period(store: Option<&Store>, retention: Option<&Retention>, report: &mut Report) {
+    let (Some(store), Some(retention)) = (store, retention) else { return };
+    if store.migrate_url.is_some() && retention.audit != AUDIT_DEFAULT {
+        let text = "does nothing with store.migrate_url: the service's role may not remove rows of the audit, which \
+                    stays until the owner of the tables removes it";
+        report.warnings.push(Problem::new("retention.audit_days", text));
     }
 }
 

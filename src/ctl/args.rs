@@ -9,6 +9,7 @@ use super::approvals::ApprovalsCommand;
 use super::args_page::Page;
 use super::args_replay::ReplayArgs;
 use super::finance::{Between, LedgerArgs, PeriodsCommand, ReconcileCommand};
+use super::payers::PayersCommand;
 use super::trigger::TriggerArgs;
 use super::webhooks::WebhooksCommand;
 
@@ -73,6 +74,11 @@ pub enum Command {
     Approvals {
         #[command(subcommand)]
         command: ApprovalsCommand,
+    },
+    /// One payer: ending its sessions, erasing its data.
+    Payers {
+        #[command(subcommand)]
+        command: PayersCommand,
     },
     /// Handling stored notifications, dead letters and events again: plan, then start.
     Replay(Box<ReplayArgs>),

@@ -115,6 +115,7 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
         }
         Command::Health
         | Command::Approvals { .. }
+        | Command::Payers { .. }
         | Command::Keys { .. }
         | Command::Completions { .. }
         | Command::Man { .. }

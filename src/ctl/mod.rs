@@ -15,6 +15,7 @@ mod exit;
 mod finance;
 mod keys;
 mod output;
+mod payers;
 mod replay;
 mod run;
 mod scripts;

@@ -11,7 +11,7 @@ use super::args::{Cli, Command};
 use super::client::Api;
 use super::exit::{Exit, Failure};
 use super::output::Printer;
-use super::{approvals, bus, commands, doctor, finance, keys, replay, scripts, trigger, webhooks};
+use super::{approvals, bus, commands, doctor, finance, keys, payers, replay, scripts, trigger, webhooks};
 
 /// Reads the arguments, does what they say and answers with the exit code.
 // Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
@@ -66,6 +66,7 @@ async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure
         Command::Webhooks { command } => Box::pin(webhooks::run(&open()?, command, out)).await,
         Command::Trigger(args) => Box::pin(trigger::run(&open()?, *args, out)).await,
         Command::Approvals { command } => Box::pin(approvals::run(&open()?, command, out)).await,
+        Command::Payers { command } => Box::pin(payers::run(&open()?, command, out)).await,
         Command::Bus { command } => Box::pin(bus::run(&open()?, command, out)).await,
         other => Box::pin(commands::run(&open()?, other, out)).await,
     }

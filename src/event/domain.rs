@@ -46,6 +46,7 @@ pub enum DomainData {
     MerchantDegraded(MerchantTrouble),
     MerchantRecovered(MerchantTrouble),
     WebhookDisabled(WebhookDisabled),
+    ApprovalWaiting(ApprovalWaiting),
     BillReconciled(BillReconciled),
     BillMismatchFound(BillMismatch),
     BillFailed(BillFailed),
@@ -76,6 +77,7 @@ impl DomainData {
             DomainData::MerchantDegraded(_) => "merchant.degraded",
             DomainData::MerchantRecovered(_) => "merchant.recovered",
             DomainData::WebhookDisabled(_) => "webhook.disabled",
+            DomainData::ApprovalWaiting(_) => "approval.waiting",
             DomainData::BillReconciled(_) => "bill.reconciled",
             DomainData::BillMismatchFound(_) => "bill.mismatch_found",
             DomainData::BillFailed(_) => "bill.failed",
@@ -344,4 +346,21 @@ pub struct WebhookDisabled {
     /// `gone` or `failing`.
     pub reason: &'static str,
     pub failing_since: Timestamp,
+}
+
+/// Money that is credited or refunded once a second person has approved it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApprovalWaiting {
+    /// The request's number.
+    pub approval: i64,
+    /// `accept` or `refund`.
+    pub what: &'static str,
+    pub transaction_id: TransactionId,
+    pub refund_no: Option<OutRefundNo>,
+    pub amount_fen: Fen,
+    pub currency: String,
+    /// Who asked; another person decides.
+    pub asked_by: String,
+    pub reason: String,
+    pub expires_at: Timestamp,
 }

@@ -10,7 +10,7 @@
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
 //! - Finance: `events`, `books`, `reconciliations`, `periods`, `webhooks`.
-//! - Operation: `health`, `ops`.
+//! - Operation: `health`, `ops`, `payers`.
 
 mod api_keys;
 pub(crate) mod books;
@@ -24,6 +24,7 @@ pub(crate) mod notifications;
 mod notify_health;
 mod ops;
 pub(crate) mod orders;
+mod payers;
 mod payments;
 mod periods;
 pub(crate) mod problem;
@@ -44,5 +45,7 @@ pub use health::last::LastReadiness;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use refunds::view::{AWAITING, NOT_APPROVED};
 pub use routes::{admin_router, guarded, notify_router, router};
-pub use server::{CannotListen, Listeners, Remote, raise_limit, serve, shared_with_notifications, within_files};
+pub use server::{
+    Bodies, CannotListen, Listeners, OfListener, Remote, raise_limit, serve, shared_with_notifications, within_files,
+};
 pub use state::{HttpShared, HttpState, Ingress};

@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::problem::Error;
 use super::state::HttpShared;
 use super::{
-    books, events, health, middleware, notifications, ops, orders, payments, periods, reconciliations, refunds,
+    books, events, health, middleware, notifications, ops, orders, payers, payments, periods, reconciliations, refunds,
     webhooks,
 };
 
@@ -115,7 +115,9 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
         .route("/v1/ops/keys", get(ops::keys::list))
         .route("/v1/ops/keys", post(ops::keys::create))
         .route("/v1/ops/keys/{id}/revoke", post(ops::keys::revoke))
-        .route("/v1/ops/sessions/end", post(ops::sessions::end))
+        .route("/v1/ops/sessions/end", post(payers::sessions::end))
+        .route("/v1/ops/erasures", post(payers::erasures::ask))
+        .route("/v1/ops/erasures/{id}", get(payers::erasures::get))
         .route("/v1/ops/notifications", get(ops::notifications::list))
         .route("/v1/ops/notifications/{id}", get(ops::notifications::get))
         .route("/v1/ops/dead-letters", get(ops::dead_letters::list))

@@ -1,9 +1,11 @@
 //! Writing: everything or nothing, for this user alone, and never over a file that exists.
 //!
 //! What must stay true: whatever fails, what was there before is there again under its own name, and nothing
-//! half-written is. So new files are complete, under names of their own, before the first old one is renamed.
+//! half-written is. So new files are complete, under names of their own, before the first one takes its place. A
+//! process that is killed leaves under each name the old file or the new one, whole, and the next run says that it was.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -18,11 +20,23 @@ use crate::ids::{IdError, MchId};
 use crate::sandbox::make_certificates;
 use crate::secret::random_text;
 
+/// The names of new files until they are in their place.
+const STAGED: &str = "new-";
+
+/// The secret that stays, also with `--force`.
+const NEVER_ANOTHER: &str = "payers.key";
+
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     #[error("already there: {}. --force writes new files and keeps these, under names with the time", all(.0))]
     Exists(Vec<PathBuf>),
+    #[error(
+        "an earlier init was interrupted: some files beside these may be its new ones, others the old ones: {}. \
+         --force writes all of them anew and removes these",
+        all(.0)
+    )]
+    Interrupted(Vec<PathBuf>),
     #[error("{}: {source}", .file.display())]
     File { file: PathBuf, source: io::Error },
     #[error("the simulator's certificates: {0}")]
@@ -40,6 +54,8 @@ pub struct Written {
     pub files: Vec<PathBuf>,
     /// What was there before, and where it is now.
     pub kept: Vec<(PathBuf, PathBuf)>,
+    /// What a run that was killed had left, and is removed.
+    pub left: Vec<PathBuf>,
 }
 
 /// Writes a configuration of this kind to `file`, and its secrets beside it. With `force`, what is there is renamed.
@@ -48,9 +64,15 @@ pub fn write(kind: Kind, file: &Path, force: bool, now: Timestamp) -> Result<Wri
     let api_key = ApiKey::new();
     let mut contents: Vec<(PathBuf, String)> =
         secrets(kind).into_iter().map(|(name, content)| (folder.join("secrets").join(name), content)).collect();
+    // Names that were made with it say nothing without it: it is never another one.
+    contents.retain(|(path, _)| !(path.ends_with(NEVER_ANOTHER) && is_there(path)));
     // The last one: a configuration that is there is complete.
     contents.push((file.to_owned(), configuration(kind, &api_key.hash)));
     let existing: Vec<PathBuf> = contents.iter().map(|(path, _)| path.clone()).filter(|path| is_there(path)).collect();
+    let left: Vec<PathBuf> = contents.iter().flat_map(|(path, _)| left_beside(path)).collect();
+    if !force && !left.is_empty() {
+        return Err(InitError::Interrupted(left));
+    }
     if !force && !existing.is_empty() {
         return Err(InitError::Exists(existing));
     }
@@ -66,8 +88,9 @@ pub fn write(kind: Kind, file: &Path, force: bool, now: Timestamp) -> Result<Wri
         staged.add(path, content)?;
     }
     let kept = staged.put_in_place(existing, now)?;
+    left.iter().for_each(|path| drop(std::fs::remove_file(path)));
     let files = contents.into_iter().map(|(path, _)| path).collect();
-    Ok(Written { api_key: api_key.key, files, kept })
+    Ok(Written { api_key: api_key.key, files, kept, left })
 }
 
 /// New files under names of their own, which are removed unless they are put in place.
@@ -79,36 +102,59 @@ struct Staged {
 
 impl Staged {
     fn add(&mut self, path: &Path, content: &str) -> Result<(), InitError> {
-        let staged = beside(path, &format!("new-{}", random_text(8)));
+        let staged = beside(path, &format!("{STAGED}{}", random_text(8)));
         self.files.push((staged.clone(), path.to_owned()));
         put(&staged, content).map_err(|source| InitError::File { file: path.to_owned(), source })
     }
 
-    /// Renames what is there, then the new files; on an error all of it back. Answers what is kept, and where.
+    /// Gives what is there a second name, then has the new files take its place; on an error all of it back. Answers
+    /// what is kept, and where.
     fn put_in_place(mut self, existing: Vec<PathBuf>, now: Timestamp) -> Result<Vec<(PathBuf, PathBuf)>, InitError> {
         let mut kept = Vec::new();
         let mut done = Vec::new();
-        let outcome =
-            existing.into_iter().try_for_each(|path| moved(path, now).map(|pair| kept.push(pair))).and_then(|()| {
+        let outcome = existing
+            .into_iter()
+            .try_for_each(|path| linked(path, now).map(|pair| kept.push(pair)))
+            .and_then(|()| self.folders_synced())
+            .and_then(|()| {
                 self.files.iter().try_for_each(|(staged, path)| {
+                    let has_second_name = kept.iter().any(|(old, _)| old == path);
+                    if has_second_name { renamed(staged, path) } else { rename_to_free(staged, path) }?;
                     done.push(path.clone());
-                    rename_to_free(staged, path)
+                    crate::failpoint::point("init.renamed");
+                    Ok(())
                 })
-            });
+            })
+            .and_then(|()| self.folders_synced());
         match outcome {
             Ok(()) => {
                 self.files.clear();
                 Ok(kept)
             }
             Err(e) => {
-                // The last one of them failed, and is not there or another's.
-                done.pop();
                 // The error says what failed; what cannot be undone beside it is under the names with the time.
-                done.iter().for_each(|path| drop(std::fs::remove_file(path)));
-                kept.iter().for_each(|(path, to)| drop(std::fs::rename(to, path)));
+                for path in done.iter().filter(|path| kept.iter().all(|(old, _)| old != *path)) {
+                    let _ = std::fs::remove_file(path);
+                }
+                // Where the new file is not there yet both names are of one file, which a rename leaves as it is.
+                for (path, to) in &kept {
+                    // Otherwise the second name is the only one of what was there.
+                    if std::fs::rename(to, path).is_ok() {
+                        let _ = std::fs::remove_file(to);
+                    }
+                }
                 Err(e)
             }
         }
+    }
+
+    /// The names of the files are on the disk, not their contents alone.
+    fn folders_synced(&self) -> Result<(), InitError> {
+        let folders: BTreeSet<&Path> = self.files.iter().map(|(_, path)| folder_of(path)).collect();
+        folders.into_iter().try_for_each(|folder| {
+            let synced = File::open(folder).and_then(|opened| opened.sync_all());
+            synced.map_err(|source| InitError::File { file: folder.to_owned(), source })
+        })
     }
 }
 
@@ -127,9 +173,29 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-fn moved(path: PathBuf, now: Timestamp) -> Result<(PathBuf, PathBuf), InitError> {
+/// Gives a file a second name with the time.
+fn linked(path: PathBuf, now: Timestamp) -> Result<(PathBuf, PathBuf), InitError> {
     let to = beside(&path, &now.to_beijing());
-    rename_to_free(&path, &to).map(|()| (path, to))
+    let linked = std::fs::hard_link(&path, &to);
+    linked.map_err(|source| InitError::File { file: to.clone(), source }).map(|()| (path, to))
+}
+
+/// New files of a run that was killed.
+fn left_beside(path: &Path) -> Vec<PathBuf> {
+    let begin = beside(path, STAGED);
+    let begin = begin.file_name().unwrap_or_default().as_encoded_bytes();
+    let entries = std::fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
+    let mut left: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| starts_with(path, begin)).collect();
+    left.sort();
+    left
+}
+
+fn starts_with(path: &Path, begin: &[u8]) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(begin))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The name with more behind it.
@@ -140,8 +206,15 @@ fn beside(path: &Path, more: &str) -> PathBuf {
 }
 
 fn rename_to_free(from: &Path, to: &Path) -> Result<(), InitError> {
-    let outcome = if is_there(to) { Err(io::ErrorKind::AlreadyExists.into()) } else { std::fs::rename(from, to) };
-    outcome.map_err(|source| InitError::File { file: to.to_owned(), source })
+    if is_there(to) {
+        return Err(InitError::File { file: to.to_owned(), source: io::ErrorKind::AlreadyExists.into() });
+    }
+    renamed(from, to)
+}
+
+/// Also in the place of another file, which is there until then.
+fn renamed(from: &Path, to: &Path) -> Result<(), InitError> {
+    std::fs::rename(from, to).map_err(|source| InitError::File { file: to.to_owned(), source })
 }
 
 fn put(path: &Path, content: &str) -> io::Result<()> {

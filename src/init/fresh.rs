@@ -24,6 +24,7 @@ pub(super) fn secrets(kind: Kind) -> Vec<(&'static str, String)> {
     let mut files = vec![
         ("session.key", random_text(48)),
         ("webhooks.key", random_text(48)),
+        ("payers.key", random_text(48)),
         ("main.v2key", own(kind.is_real())),
         ("shop.secret", own(kind.is_real())),
     ];

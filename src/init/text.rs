@@ -63,6 +63,7 @@ fn section(kind: Kind, paragraph: &str) -> String {
 fn changes(kind: Kind) -> Vec<(&'static str, &'static str, String)> {
     let mut changes = vec![
         ("web", "session_key_file", "session_key_file = \"secrets/session.key\"".to_owned()),
+        ("store", "payer_key_file", "payer_key_file = \"secrets/payers.key\"".to_owned()),
         ("webhooks", "key_file", "key_file = \"secrets/webhooks.key\"".to_owned()),
     ];
     match kind {

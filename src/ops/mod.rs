@@ -24,5 +24,5 @@ pub mod replay;
 pub mod reports;
 pub mod webhooks;
 
-pub use access::{keys, sessions, users};
+pub use access::{erasures, keys, sessions, users};
 pub use operator::{Operator, Page};

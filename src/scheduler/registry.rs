@@ -79,6 +79,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::repairs(ctx)),
     },
     Job {
+        name: "erasures",
+        when: When::every_seconds(5),
+        deadline: Duration::from_secs(60),
+        run: |ctx| Box::pin(jobs::erasures(ctx)),
+    },
+    Job {
         name: "books",
         when: When::hourly(20),
         deadline: Duration::from_secs(300),

@@ -10,6 +10,8 @@ use super::db::DbError;
 use super::entity::{evidence, notification, outbox};
 use super::order::calls::millis;
 use super::packed;
+use super::payers::Payers;
+use super::payers::hide::without_openids;
 use super::replay::results::write_result;
 use super::replay::types::{ItemResult, ReplayMark, ReplayResult};
 use super::writer::WriteTx;
@@ -222,11 +224,12 @@ pub(super) fn source_of(e: &Evidence) -> (&'static str, String) {
     (e.source.name(), id)
 }
 
+/// The row that proves an order's version, with the payer's name in the place of each openid.
 pub(super) fn evidence_row(
-    order_id: i64,
-    version: i64,
+    (order_id, version): (i64, i64),
     e: &Evidence,
     at: Timestamp,
+    payers: &Payers,
 ) -> Result<evidence::ActiveModel, DbError> {
     let (source, source_id) = source_of(e);
     let (raw, verified_by) = match &e.source {
@@ -234,6 +237,8 @@ pub(super) fn evidence_row(
         EvidenceSource::Query { raw, verified_by } => (Some(raw.clone()), Some(verified_by.clone())),
         EvidenceSource::UnifiedOrder | EvidenceSource::Close | EvidenceSource::Request { .. } => (None, None),
     };
+    let fact = serde_json::to_string(&e.fact).map_err(|e| DbError::Defect(e.to_string()))?;
+    let (fact, raw) = without_openids(payers, fact, raw);
     Ok(evidence::ActiveModel {
         id: sea_orm::NotSet,
         order_id: Set(order_id),
@@ -241,7 +246,7 @@ pub(super) fn evidence_row(
         out_trade_no: Set(e.out_trade_no.to_string()),
         source: Set(source.into()),
         source_id: Set(source_id),
-        fact: Set(serde_json::to_string(&e.fact).map_err(|e| DbError::Defect(e.to_string()))?),
+        fact: Set(fact),
         raw: Set(raw),
         verified_by: Set(verified_by),
         received_at_ms: Set(e.received_at.as_ms()),

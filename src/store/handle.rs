@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::db::{Db, DbError};
+use super::payers::{KnownPayers, Payers};
 use crate::clock::Timestamp;
 use crate::config;
 
@@ -11,13 +12,14 @@ use crate::config;
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) db: Db,
+    payers: KnownPayers,
     commits: watch::Sender<u64>,
 }
 
 impl Store {
     /// Over an open database.
     pub fn new(db: Db) -> Store {
-        Store { db, commits: watch::Sender::new(0) }
+        Store { db, payers: KnownPayers::default(), commits: watch::Sender::new(0) }
     }
 
     /// Opens the database of the configuration and brings its schema up to date if it says so.
@@ -31,7 +33,7 @@ impl Store {
         if settings.migrate_on_start {
             db.migrate().await?;
         }
-        Ok(Store::new(db))
+        Ok(Store { payers: KnownPayers::of(settings), ..Store::new(db) })
     }
 
     /// The database underneath, for the embedded bus and for health.
@@ -43,6 +45,11 @@ impl Store {
     /// must also poll periodically.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.subscribe()
+    }
+
+    /// The keys of payers' names.
+    pub(super) async fn payers(&self) -> Result<&Payers, DbError> {
+        self.payers.get(&self.db).await
     }
 
     pub(super) fn changed(&self) {

@@ -3,7 +3,7 @@
 //! It is no account of the business: nothing here grants anything. What must stay true: an openid has one row per app,
 //! under any concurrency, and a login that brings less (a silent one) never wipes what a fuller one brought.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::Store;
 use super::db::DbError;
@@ -82,12 +82,17 @@ impl Store {
         self.purge(sql, before, limit).await
     }
 
-    /// Until when the payer's sessions were ended.
+    /// Until when the payer's sessions were ended. After an erasure, that is under the payer's name.
     pub async fn sessions_ended_at(&self, app: &AppKey, openid: &OpenId) -> Result<Option<Timestamp>, DbError> {
-        let sql = "SELECT ended_at_ms FROM ended_sessions WHERE app = $1 AND openid = $2";
-        let values = [app.as_str().into(), openid.as_str().into()];
-        let row = self.db.read().query_one_raw(self.db.statement(sql, values)).await?;
-        Ok(row.map(|row| row.try_get("", "ended_at_ms").map(Timestamp::from_ms)).transpose()?)
+        let kind = self.db.kind();
+        let mut names = self.payers().await?.names(openid.as_str());
+        names.push(openid.as_str().to_owned());
+        let among = kind.among_texts("openid", 2);
+        let sql = format!("SELECT MAX(ended_at_ms) AS ended_at_ms FROM ended_sessions WHERE app = $1 AND {among}");
+        let values = [app.as_str().into(), kind.texts(names.iter().map(String::as_str))];
+        let rows = self.db.reader().rows(&sql, values).await?;
+        let ended_at = rows.first().map(|row| row.get::<Option<i64>>("ended_at_ms")).transpose()?.flatten();
+        Ok(ended_at.map(Timestamp::from_ms))
     }
 
     /// Saves a login's user and answers our number of it. Profile fields are overwritten by a value, never by nothing;
@@ -132,7 +137,7 @@ impl Store {
     }
 }
 
-const END_SESSIONS: &str = "INSERT INTO ended_sessions (app, openid, ended_at_ms) VALUES ($1, $2, $3)
+pub(super) const END_SESSIONS: &str = "INSERT INTO ended_sessions (app, openid, ended_at_ms) VALUES ($1, $2, $3)
     ON CONFLICT (app, openid) DO UPDATE SET ended_at_ms = excluded.ended_at_ms
       WHERE ended_sessions.ended_at_ms < excluded.ended_at_ms";
 

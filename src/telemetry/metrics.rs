@@ -18,8 +18,9 @@ pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
 /// Refused notifications, by `outcome`: `kept` whole, `sampled`, `not_sampled`, `dropped` because too many waited, or
 /// `failed` to be stored.
 pub const NOTIFY_REFUSED_TOTAL: &str = "wxpay_notify_refused_total";
-/// Connections and requests without room, by `reason`: `network` (its share of connections is busy), `gave_way` (waited
-/// longest for a request when another one needed the place), `requests`, `bodies` (too many, too large at once).
+/// Connections and requests without room, by `listener` (`api`, `notify`, `admin`, `console`) and `reason`: `network`
+/// (its share of connections is busy), `gave_way` (waited longest for a request when another one needed the place),
+/// `requests`, `bodies` (too many, too large at once).
 pub const CONNECTIONS_REFUSED_TOTAL: &str = "wxpay_connections_refused_total";
 /// Requests refused for their API key, by `reason` (`missing`, `unknown`, `scope`, `rate`).
 pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
@@ -178,7 +179,7 @@ pub const METRICS: &[Metric] = &[
         CONNECTIONS_REFUSED_TOTAL,
         Kind::Counter,
         Unit::Count,
-        &["reason"],
+        &["listener", "reason"],
         "Connections and requests for which there was no room",
     ),
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),

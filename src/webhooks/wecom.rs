@@ -158,6 +158,7 @@ fn named(fact: &str) -> (&'static str, bool) {
         "app.recovered" => ("应用恢复", false),
         "merchant.degraded" => ("商户异常", true),
         "merchant.recovered" => ("商户恢复", false),
+        "approval.waiting" => ("待他人复核", true),
         "webhook.disabled" => ("Webhook 停用", true),
         "webhook.test" => ("测试消息", false),
         "bill.mismatch_found" => ("对账差异", true),

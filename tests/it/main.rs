@@ -28,6 +28,7 @@ mod nats_consumer;
 mod ops_replay;
 mod order;
 mod packed;
+mod payers;
 mod placing;
 mod reconcile;
 mod reference;

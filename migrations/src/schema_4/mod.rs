@@ -11,3 +11,4 @@ pub mod m20261201_000090_ended_sessions;
 pub mod m20261201_000100_intake;
 pub mod m20261201_000120_approvals;
 pub mod m20261201_000121_webhook_formats;
+pub mod m20261201_000150_erasures;

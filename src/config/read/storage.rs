@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::address;
 use crate::config::reader::Reader;
+use crate::config::secrets::strong;
 use crate::config::storage::{Retention, Store};
 use crate::secret::Secret;
 
@@ -12,6 +13,7 @@ pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let is_postgres = url.as_ref().is_some_and(|url: &Secret| !url.expose().starts_with("sqlite:"));
     let migrate_url =
         r.secret_url("migrate_url", "migrate_url_file", |text| address::owner_url(text).map(|()| Secret::new(text)));
+    let payer_key = r.secret("payer_key", "payer_key_file", |text| strong(text, 32));
     let allow_unverified_tls = r.flag("allow_unverified_tls");
     let max_connections = r.number("max_connections", 1..=1_000);
     if is_postgres && max_connections == Some(1) {
@@ -34,6 +36,7 @@ pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let store = Store {
         url: url?,
         migrate_url: migrate_url?,
+        payer_key: payer_key?,
         allow_unverified_tls: allow_unverified_tls?,
         max_connections: max_connections?.try_into().ok()?,
         migrate_on_start: migrate_on_start?,
@@ -75,6 +78,8 @@ pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
             .map(|key| r.number(key, 8..=36_500).map(days));
     // The database itself keeps the audit for a year.
     let audit = r.number("audit_days", 366..=36_500).map(days);
+    // WeChat refunds a payment for a year, and which of its refunds were approved counts for the next one.
+    let approvals = r.number("approvals_days", 366..=36_500).map(days);
     let users = r.number("users_days", 1..=36_500).map(days);
     // A delivery is tried for a day.
     let webhooks = r.number("webhooks_days", 2..=36_500).map(days);
@@ -84,6 +89,7 @@ pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
         dead_letters: dead_letters?,
         audit: audit?,
         idempotency: idempotency?,
+        approvals: approvals?,
         users: users?,
         webhooks: webhooks?,
     })

@@ -51,7 +51,7 @@ pub async fn get(app: Console, viewer: Viewer, query: Filters) -> Result<Respons
     page(&ApprovalsPage { frame, t, query, merchants, rows: found.rows, viewer_id, older })
 }
 
-/// `POST /console/approvals/{id}`: `decision` is `approve` or `refuse`.
+/// `POST /console/approvals/{id}`: `decision` is `approve` or `refuse`, or `withdraw` of one's own.
 pub async fn decide(app: Console, Path(id): Path<i64>, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
     let t = MoneyWords::of(app.lang);
     let known = app.store.approval(id).await?.filter(|approval| viewer.sees(&approval.merchant));
@@ -65,6 +65,10 @@ pub async fn decide(app: Console, Path(id): Path<i64>, Posted { viewer, fields }
     let (done, says) = match fields.get("decision") {
         Some("approve") => (approve(tools, &operator, id, &reason).await, t.approved),
         Some("refuse") => (refuse(tools, &operator, id, &reason).await, t.refused),
+        // The page offers it to who asked alone.
+        Some("withdraw") if operator.id == known.asked_by_id => {
+            (refuse(tools, &operator, id, &reason).await, t.withdrawn)
+        }
         _ => return Err(Fault::NotFound),
     };
     let says = match done {
@@ -126,6 +130,11 @@ impl ApprovalsPage {
     fn may_decide(&self, row: &Approval) -> bool {
         let waits = row.state_at(self.frame.now) == ApprovalState::Waiting;
         waits && row.asked_by_id != self.viewer_id && self.frame.may(right(row))
+    }
+
+    fn may_withdraw(&self, row: &Approval) -> bool {
+        let waits = row.state_at(self.frame.now) == ApprovalState::Waiting;
+        waits && row.asked_by_id == self.viewer_id && self.frame.may(right(row))
     }
 
     fn action(&self, row: &Approval) -> String {

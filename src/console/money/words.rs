@@ -36,6 +36,8 @@ words! {
         decision: "复核", "Decision";
         approve: "批准", "Approve";
         refuse: "拒绝", "Refuse";
+        withdraw: "撤回", "Withdraw";
+        withdrawn: "已撤回，资金未变动。", "Withdrawn: no money moved.";
         until: "有效至", "until";
         approved: "已批准并执行。", "Approved and done.";
         refused: "已拒绝，资金未变动。", "Refused: no money moved.";

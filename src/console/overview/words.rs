@@ -15,6 +15,7 @@ words! {
         nothing: "没有需要处理的事项。", "Nothing needs a person.";
         held: "挂起的支付", "held payments";
         unmatched: "没有订单的支付", "payments of no order";
+        approvals: "待他人复核的申请", "requests wait for a second person";
         dead_letters: "死信", "dead letters";
         since: "最早", "first";
         fault: "微信拒绝该商户的配置", "WeChat refuses this merchant's setup";

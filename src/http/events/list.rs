@@ -44,6 +44,7 @@ pub const ENTITY_FACTS: &[&str] = &[
     "merchant.degraded",
     "merchant.recovered",
     "webhook.disabled",
+    "approval.waiting",
     "bill.reconciled",
     "bill.mismatch_found",
     "bill.failed",

@@ -14,6 +14,5 @@ pub(crate) mod notifications;
 pub(crate) mod query;
 mod replay_request;
 pub(crate) mod replays;
-pub(crate) mod sessions;
 
 pub(crate) use caller::{operator, tools};

@@ -14,20 +14,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bodies::Bodies;
 use super::connection::Phase;
 use crate::config::ConfigHandle;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::network::network;
 use crate::telemetry::CONNECTIONS_REFUSED_TOTAL;
 
-/// Bodies that are held at once, in KiB: with heads and buffers of ten thousand connections below half a gigabyte.
-const BODIES_KIB: usize = 64 * 1024;
-/// All requests but notifications leave one part of so many, of bodies and of requests under way.
+/// All requests but notifications leave one part of so many of the requests under way.
 const LEFT_TO_NOTIFICATIONS: usize = 4;
-/// What a client may have of all bodies: one part of so many. True bodies have a few KiB.
-const OF_BODIES: usize = 16;
-/// The same of bodies at the notifications' addresses, which ask for no key: those who fill them must be many.
-const OF_NOTIFIED_BODIES: usize = 64;
 /// When a place is needed, so many of those that wait longest give way at once: comparing all of them is not free.
 const AT_ONCE: usize = 64;
 
@@ -44,7 +39,10 @@ pub struct Shares {
 
 /// All connections of a listener.
 pub struct Connections {
+    /// Its name in metrics.
+    listener: &'static str,
     shares: Shares,
+    bodies: Bodies,
     /// Connections of trusted proxies are not counted by network: they are many clients'.
     in_force: ConfigHandle,
     state: Mutex<State>,
@@ -58,7 +56,6 @@ struct State {
     networks: HashMap<IpAddr, Used>,
     /// Requests under way that are no notifications.
     others: usize,
-    bodies_kib: usize,
 }
 
 struct Entry {
@@ -70,7 +67,6 @@ struct Entry {
 #[derive(Default)]
 struct Used {
     connections: usize,
-    bodies_kib: usize,
     notifications: usize,
 }
 
@@ -93,8 +89,13 @@ pub enum NoPlace {
 }
 
 impl Connections {
-    pub fn new(shares: Shares, in_force: ConfigHandle) -> Arc<Connections> {
-        Arc::new(Connections { shares, in_force, state: Mutex::default(), left: Notify::new() })
+    /// Of the listener of this name, which shares the room for bodies with the others.
+    pub fn new(listener: &'static str, shares: Shares, bodies: Bodies, in_force: ConfigHandle) -> Arc<Connections> {
+        Arc::new(Connections { listener, shares, bodies, in_force, state: Mutex::default(), left: Notify::new() })
+    }
+
+    fn count(&self, reason: &'static str, refused: u64) {
+        counter!(CONNECTIONS_REFUSED_TOTAL, "listener" => self.listener, "reason" => reason).increment(refused);
     }
 
     /// A place for a new connection, if need be instead of one that has waited longest for a request.
@@ -105,15 +106,20 @@ impl Connections {
         let mut state = self.lock();
         if let Some(network) = network
             && state.networks.get(&network).is_some_and(|used| used.connections >= self.shares.per_network)
-            && !state.make_room(1, Some(network))
         {
-            count("network");
-            return Err(NoPlace::Network);
+            let gave_way = state.make_room(1, Some(network));
+            self.count("gave_way", gave_way);
+            if gave_way == 0 {
+                self.count("network", 1);
+                return Err(NoPlace::Network);
+            }
         }
-        if state.all.len() >= self.shares.connections
-            && !state.make_room(AT_ONCE.min(self.shares.connections / 16 + 1), None)
-        {
-            return Err(NoPlace::Anywhere);
+        if state.all.len() >= self.shares.connections {
+            let gave_way = state.make_room(AT_ONCE.min(self.shares.connections / 16 + 1), None);
+            self.count("gave_way", gave_way);
+            if gave_way == 0 {
+                return Err(NoPlace::Anywhere);
+            }
         }
         let id = state.next;
         state.next += 1;
@@ -136,21 +142,20 @@ impl Connections {
 }
 
 impl State {
-    /// Ends those that wait longest for a request, of this network or of all; whether there was one.
-    fn make_room(&mut self, count: usize, of: Option<IpAddr>) -> bool {
+    /// Ends those that wait longest for a request, of this network or of all; answers how many.
+    fn make_room(&mut self, count: usize, of: Option<IpAddr>) -> u64 {
         let among = self.all.iter().filter(|(_, entry)| of.is_none() || entry.network == of);
         let mut waiting: Vec<(Instant, u64)> =
             among.filter_map(|(id, entry)| Some((entry.phase.waits_since()?, *id))).collect();
         if waiting.is_empty() {
-            return false;
+            return 0;
         }
         let count = count.min(waiting.len());
         waiting.select_nth_unstable(count - 1);
         for (_, id) in waiting.drain(..count) {
             self.remove(id).inspect(|entry| entry.give_way.cancel());
-            counter!(CONNECTIONS_REFUSED_TOTAL, "reason" => "gave_way").increment(1);
         }
-        true
+        count as u64
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
@@ -165,7 +170,7 @@ impl State {
     fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut Used)) {
         let used = self.networks.entry(network).or_default();
         change(used);
-        if used.connections == 0 && used.bodies_kib == 0 && used.notifications == 0 {
+        if used.connections == 0 && used.notifications == 0 {
             self.networks.remove(&network);
         }
     }
@@ -193,28 +198,22 @@ impl Place {
     pub fn request(&self, client: IpAddr, kind: Kind, body_bytes: usize) -> Option<Under> {
         let (kib, all) = (body_bytes.div_ceil(1024), self.connections.shares.connections);
         let mut state = self.connections.lock();
-        let of_client = state.networks.get(&client);
-        let (bodies, notifications) = of_client.map_or((0, 0), |used| (used.bodies_kib, used.notifications));
+        let notifications = state.networks.get(&client).map_or(0, |used| used.notifications);
         let refused = match kind {
             Kind::Health => false,
             Kind::Notification => notifications >= self.connections.shares.notifications,
             Kind::Other => state.others >= all - all / LEFT_TO_NOTIFICATIONS,
         };
-        let (most, of_client) = match kind {
-            Kind::Notification => (BODIES_KIB, BODIES_KIB / OF_NOTIFIED_BODIES),
-            Kind::Health | Kind::Other => (BODIES_KIB - BODIES_KIB / LEFT_TO_NOTIFICATIONS, BODIES_KIB / OF_BODIES),
-        };
-        let is_too_much = kib > 0 && (state.bodies_kib + kib > most || bodies + kib > of_client);
-        if refused || is_too_much {
-            count(if is_too_much { "bodies" } else { "requests" });
+        if refused {
+            self.connections.count("requests", 1);
+            return None;
+        }
+        if !self.connections.bodies.take(client, kind, kib) {
+            self.connections.count("bodies", 1);
             return None;
         }
         state.others += usize::from(kind == Kind::Other);
-        state.bodies_kib += kib;
-        state.change(client, |used| {
-            used.bodies_kib += kib;
-            used.notifications += usize::from(kind == Kind::Notification);
-        });
+        state.change(client, |used| used.notifications += usize::from(kind == Kind::Notification));
         Some(Under { connections: Arc::clone(&self.connections), client, kind, kib })
     }
 }
@@ -238,14 +237,7 @@ impl Drop for Under {
     fn drop(&mut self) {
         let mut state = self.connections.lock();
         state.others -= usize::from(self.kind == Kind::Other);
-        state.bodies_kib -= self.kib;
-        state.change(self.client, |used| {
-            used.bodies_kib -= self.kib;
-            used.notifications -= usize::from(self.kind == Kind::Notification);
-        });
+        self.connections.bodies.give_back(self.client, self.kind, self.kib);
+        state.change(self.client, |used| used.notifications -= usize::from(self.kind == Kind::Notification));
     }
-}
-
-fn count(reason: &'static str) {
-    counter!(CONNECTIONS_REFUSED_TOTAL, "reason" => reason).increment(1);
 }

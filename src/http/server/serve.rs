@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::answer::Answer;
+use super::bodies::Bodies;
 use super::connection::{Ambiguous, Limits, MAX_HEAD_BYTES, Overloaded, Phase, Remote, Watched};
 use super::connections::{Connections, Kind, NoPlace, Place, Shares};
 use crate::config::{self, ConfigHandle};
@@ -38,17 +39,38 @@ const MAX_HEADERS: usize = 100;
 /// Pause after an accept that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`. `settings`
-/// are those of the start; which proxies are trusted is read from the configuration in force.
+/// What a listener is, beside the others of its process.
+#[derive(Debug, Clone)]
+pub struct OfListener {
+    /// Its name in metrics.
+    pub name: &'static str,
+    /// As they were at the start.
+    pub settings: config::Server,
+    /// Connections of all listeners.
+    pub of_all: usize,
+    /// What all listeners hold.
+    pub bodies: Bodies,
+}
+
+impl OfListener {
+    /// One without others beside it.
+    pub fn alone(settings: config::Server) -> OfListener {
+        OfListener { name: "api", of_all: settings.max_connections, settings, bodies: Bodies::default() }
+    }
+}
+
+/// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`. Which
+/// proxies are trusted is read from the configuration in force.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    (settings, of_all): (&config::Server, usize),
+    of: OfListener,
     in_force: ConfigHandle,
     cancel: CancellationToken,
 ) {
+    let OfListener { name, settings, of_all, bodies } = of;
     let limits = Limits { header: settings.header_timeout, idle: settings.idle_timeout };
-    let places = Connections::new(shares(settings, of_all), in_force);
+    let places = Connections::new(name, shares(&settings, of_all), bodies, in_force);
     let connections = TaskTracker::new();
     let abandon = CancellationToken::new();
     loop {

@@ -3,26 +3,33 @@
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, OpenId};
 use crate::ops::operator::Operator;
-use crate::secret::sha256_hex;
 use crate::store::{AuditEntry, DbError, Store};
 
-/// Hex digits by which the audit names a payer: enough to find one again, and no openid.
-const PAYER_DIGITS: usize = 12;
-
-/// Whose sessions end, and why.
+/// Which payer, and why.
 #[derive(Debug)]
-pub struct EndSessions {
+pub struct OfPayer {
     pub app: AppKey,
     pub openid: OpenId,
     pub reason: String,
 }
 
 /// Ends every session of the payer that began until now, on all devices and in all processes.
-pub async fn end(store: &Store, operator: &Operator, request: EndSessions, now: Timestamp) -> Result<(), DbError> {
-    let EndSessions { app, openid, reason } = request;
-    let payer = sha256_hex(openid.as_str().as_bytes());
-    let payer = payer.get(..PAYER_DIGITS).unwrap_or_default();
-    let audit =
-        AuditEntry { subject: Some(format!("payer:{app}:{payer}")), ..operator.audit("sessions.end", reason, now) };
-    store.end_sessions_audited(&app, &openid, &audit).await
+pub async fn end(store: &Store, operator: &Operator, request: OfPayer, now: Timestamp) -> Result<(), DbError> {
+    let audit = audited(store, operator, "sessions.end", &request, now).await?;
+    store.end_sessions_audited(&request.app, &request.openid, &audit).await
+}
+
+/// The audit's row of something done to a payer, who has the keyed name in it: a plain hash would say who it is to all
+/// who have openids to compare it with.
+pub(super) async fn audited(
+    store: &Store,
+    operator: &Operator,
+    action: &'static str,
+    request: &OfPayer,
+    now: Timestamp,
+) -> Result<AuditEntry, DbError> {
+    let OfPayer { app, openid, reason } = request;
+    let payer = store.payer_name(openid).await?;
+    let subject = Some(format!("payer:{app}:{payer}"));
+    Ok(AuditEntry { subject, ..operator.audit(action, reason.clone(), now) })
 }

@@ -81,11 +81,13 @@ pub struct Waiting {
     pub dead_letters: Vec<DeadLetterGroup>,
     /// What WeChat refuses of a merchant's own setup.
     pub faults: Vec<StoredFault>,
+    /// Requests for a second person, by merchant.
+    pub approvals: Vec<(MerchantKey, i64)>,
 }
 
 impl Waiting {
     pub fn is_nothing(&self) -> bool {
-        self.money.is_empty() && self.dead_letters.is_empty() && self.faults.is_empty()
+        self.money.is_empty() && self.dead_letters.is_empty() && self.faults.is_empty() && self.approvals.is_empty()
     }
 }
 
@@ -136,7 +138,7 @@ pub async fn figures(
     let (days, minutes, waiting, ending, tokens, bills, months, endpoints, machinery) = tokio::join!(
         read("days", merchants(store, config, operator, now)),
         read("minutes", minutes(store, config, operator, from)),
-        read("waiting", waiting(store, operator)),
+        read("waiting", waiting(store, operator, now)),
         read("certificates", certificates),
         read("tokens", degraded_tokens(store, config, operator)),
         read("bills", finance::bills(store, operator, now)),
@@ -232,12 +234,14 @@ async fn merchants(
 }
 
 /// What waits for a person, of the merchants that the operator sees.
-async fn waiting(store: &Store, operator: &Operator) -> Result<Waiting, DbError> {
+async fn waiting(store: &Store, operator: &Operator, now: Timestamp) -> Result<Waiting, DbError> {
     let mut money = store.waiting_money().await?;
     money.retain(|(merchant, ..)| operator.sees(merchant));
     let mut faults = store.setup_faults().await?;
     faults.retain(|fault| operator.sees(&fault.merchant));
-    Ok(Waiting { money, dead_letters: dead_letters::groups(store, operator).await?, faults })
+    let mut approvals = store.waiting_approvals(now).await?;
+    approvals.retain(|(merchant, _)| operator.sees(merchant));
+    Ok(Waiting { money, dead_letters: dead_letters::groups(store, operator).await?, faults, approvals })
 }
 
 /// Queue, database, events and jobs.

@@ -147,5 +147,11 @@ pub const EXAMPLES: &[Example] = &[
         "A payer whose phone was lost",
         r#"{"app": "shop", "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "reason": "A phone was lost"}"#,
     ),
+    example(
+        "ErasureRequest",
+        "payer",
+        "A payer who wants to be forgotten",
+        r#"{"app": "shop", "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "reason": "The payer asked for it"}"#,
+    ),
     example("CodeRequest", "code", "Of `wx.login`, or of the button", r#"{"code": "0a3b5c"}"#),
 ];

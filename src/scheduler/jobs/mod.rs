@@ -2,6 +2,7 @@
 
 mod books;
 mod deferred_messages;
+mod erasures;
 mod far_times;
 mod gauges;
 mod merchant_faults;
@@ -15,6 +16,7 @@ mod unmatched_notifications;
 
 pub(super) use books::books;
 pub(super) use deferred_messages::deferred_messages;
+pub(super) use erasures::erasures;
 pub(super) use far_times::far_times;
 pub(super) use gauges::gauges;
 pub(super) use merchant_faults::merchant_faults;

@@ -82,6 +82,7 @@ fn period(periods: &config::Retention, kept: Kept) -> Duration {
         Kept::DeadLetters => periods.dead_letters,
         Kept::Audit => periods.audit,
         Kept::IdempotencyKeys | Kept::RefundTargets => periods.idempotency,
+        Kept::Approvals => periods.approvals,
         Kept::Users => periods.users,
         Kept::WebhookAttempts | Kept::WebhookDeliveries => periods.webhooks,
     }

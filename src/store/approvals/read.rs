@@ -36,6 +36,19 @@ impl Store {
         self.db.reader().rows(&sql, only.values()).await?.iter().map(approval).collect()
     }
 
+    /// How many requests of each merchant wait at `now`.
+    pub async fn waiting_approvals(&self, now: Timestamp) -> Result<Vec<(MerchantKey, i64)>, DbError> {
+        let sql = "SELECT merchant, COUNT(*) AS waiting FROM approvals WHERE state = 'waiting' AND expires_at_ms > $1
+                   GROUP BY merchant ORDER BY merchant";
+        let rows = self.db.reader().rows(sql, [now.as_ms().into()]).await?;
+        rows.iter()
+            .map(|row| {
+                let merchant = MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?;
+                Ok((merchant, row.get("waiting")?))
+            })
+            .collect()
+    }
+
     /// A request by its id.
     pub async fn approval(&self, id: i64) -> Result<Option<Approval>, DbError> {
         let sql = format!("SELECT {COLUMNS} FROM approvals WHERE id = $1");

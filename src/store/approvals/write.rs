@@ -4,9 +4,12 @@ use sea_orm::Value;
 
 use super::read::{COLUMNS, approval};
 use super::types::{Approval, ApprovalState, Decided, NewApproval};
+use crate::event::domain::{ApprovalWaiting, DomainData, DomainEvent, EncodedEvent};
 use crate::money::Fen;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
+use crate::store::evidence::outbox_row;
+use crate::store::outbox::write_events;
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::writer::WriteTx;
 
@@ -84,11 +87,29 @@ async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Option<Approval>, DbErro
         new.key.as_str().into(),
     ];
     if let Some(row) = tx.one(sql, values).await? {
-        let subject = Some(format!("approval:{}", row.get::<i64>("id")?));
-        write_audit(tx, &AuditEntry { subject, ..by.clone() }).await?;
+        let id = row.get::<i64>("id")?;
+        write_audit(tx, &AuditEntry { subject: Some(format!("approval:{id}")), ..by.clone() }).await?;
+        write_events(tx, vec![outbox_row(&waiting(id, new))]).await?;
     }
     let row = tx.one(&known, key()).await?;
     approval(&row.ok_or_else(|| DbError::Defect("a request that is gone in its own transaction".into()))?).map(Some)
+}
+
+/// So that a second person hears of it.
+fn waiting(id: i64, new: &NewApproval) -> EncodedEvent {
+    let data = ApprovalWaiting {
+        approval: id,
+        what: new.kind.as_str(),
+        transaction_id: new.transaction_id.clone(),
+        refund_no: new.refund_no.clone(),
+        amount_fen: new.amount,
+        currency: new.currency.clone(),
+        asked_by: new.audit.actor.clone(),
+        reason: new.reason.clone(),
+        expires_at: new.expires_at,
+    };
+    let (merchant, order_no) = (new.merchant.clone(), new.order_no.clone());
+    DomainEvent { merchant, order_no, data: DomainData::ApprovalWaiting(data) }.encode(new.audit.at)
 }
 
 /// Whether the request waits, and will until the end of the transaction.

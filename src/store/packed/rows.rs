@@ -116,6 +116,43 @@ pub(in crate::store) fn read_order(row: &order::Model) -> Result<String, Unreada
     utf8(unpack(&[&row.app, &row.merchant, &row.order_no], packed)?)
 }
 
+/// The columns of an order with another content, in the form that its row has.
+pub(in crate::store) fn rewritten_order(row: &order::Model, content: &str) -> (String, Option<Vec<u8>>) {
+    let context = [&*row.app, &*row.merchant, &*row.order_no];
+    match row.packed.as_ref().and_then(|_| pack(&context, content.as_bytes())) {
+        Some(packed) => (searched(content), Some(packed)),
+        None => (content.to_owned(), None),
+    }
+}
+
+/// The columns of a notification with another body, in the form that its row has: headers, body, packed.
+pub(in crate::store) fn rewritten_notification(
+    row: &notification::Model,
+    headers: &str,
+    body: &[u8],
+) -> (String, Vec<u8>, Option<Vec<u8>>) {
+    let [transaction_id, out_trade_no] =
+        [&row.transaction_id, &row.out_trade_no].map(|column| column.as_deref().unwrap_or(""));
+    let context = [&*row.merchant, transaction_id, out_trade_no];
+    match row.packed.as_ref().and_then(|_| pack(&context, &[headers.as_bytes(), b"\n", body].concat())) {
+        Some(packed) => (String::new(), Vec::new(), Some(packed)),
+        None => (headers.to_owned(), body.to_owned(), None),
+    }
+}
+
+/// The columns of a row of evidence with other texts, in the form that it has.
+pub(in crate::store) fn rewritten_evidence(
+    row: &evidence::Model,
+    fact: String,
+    raw: Option<String>,
+) -> (String, Option<String>, Option<Vec<u8>>) {
+    let whole = raw.as_ref().map_or_else(|| fact.clone(), |raw| format!("{fact}\n{raw}"));
+    match row.packed.as_ref().and_then(|_| pack(&[&row.source_id, &row.out_trade_no], whole.as_bytes())) {
+        Some(packed) => (String::new(), None, Some(packed)),
+        None => (fact, raw, None),
+    }
+}
+
 /// Packed bytes that cannot be read, as the defect of one row.
 pub(in crate::store) fn defect(table: &str, id: impl std::fmt::Display, e: Unreadable) -> DbError {
     DbError::Defect(format!("row {id} of {table}: {e}"))

@@ -23,6 +23,8 @@ pub enum Kept {
     IdempotencyKeys,
     /// Which payment a refund's number means.
     RefundTargets,
+    /// Requests for a second person that have ended.
+    Approvals,
     /// Payers who logged in.
     Users,
     /// Attempts at webhooks.
@@ -41,6 +43,7 @@ named!(Kept {
     Audit = "audit",
     IdempotencyKeys = "idempotency_keys",
     RefundTargets = "refund_targets",
+    Approvals = "approvals",
     Users = "users",
     WebhookAttempts = "webhook_attempts",
     WebhookDeliveries = "webhook_deliveries",
@@ -114,6 +117,7 @@ impl Kept {
             Kept::Audit => AUDIT,
             Kept::IdempotencyKeys => IDEMPOTENCY_KEYS,
             Kept::RefundTargets => REFUND_TARGETS,
+            Kept::Approvals => APPROVALS,
             Kept::Users => USERS,
             Kept::WebhookAttempts => WEBHOOK_ATTEMPTS,
             Kept::WebhookDeliveries => WEBHOOK_DELIVERIES,
@@ -234,6 +238,20 @@ const REFUND_TARGETS: Table = Table {
       AND NOT EXISTS (SELECT 1 FROM payments AS p WHERE p.order_id = refund_targets.order_id AND p.class = 'held')
       AND NOT EXISTS (SELECT 1 FROM refunds AS r
                       WHERE r.order_id = refund_targets.order_id AND r.next_at_ms IS NOT NULL)",
+};
+
+/// Nothing writes down that the time of a request is over. WeChat refunds a payment for a year: by then no refund asks
+/// which of those before it were approved.
+const APPROVALS: Table = Table {
+    name: "approvals",
+    key: Key::Number("id"),
+    age: "COALESCE(decided_at_ms, expires_at_ms)",
+    is_by_age: false,
+    is_prefix: false,
+    scope: "TRUE",
+    may_go: "NOT EXISTS (SELECT 1 FROM refunds AS r
+                  WHERE r.merchant = approvals.merchant AND r.refund_no = approvals.refund_no
+                    AND r.next_at_ms IS NOT NULL)",
 };
 
 /// The last login is when a payer was seen. Codes of the last hour refer to their user.

@@ -44,3 +44,24 @@ fn what_stops_a_start_fails_the_check() {
     assert!(said.contains("merchants.v2_key: main has the key of WeChat's published example"), "{said}");
     assert!(!said.contains("192006250b4c09247ec02edce69f6a2d"), "{said}");
 }
+
+#[test]
+fn inner_listeners_on_the_internet_and_a_period_that_does_nothing_are_warned_of() {
+    let server = "trusted_proxies = [\"10.9.0.0/16\"]";
+    for (line, key) in [
+        ("admin_listen = \"8.8.8.8:9090\"", "server.admin_listen: is an address of the internet"),
+        ("notify_listen = \"[2001:db8::1]:8081\"", "server.notify_listen: is an address of the internet"),
+    ] {
+        let said = check(&good_but(&[(server, &format!("{server}\n{line}"))]), &[]).2;
+        assert!(said.starts_with(&format!("warning: {key}")) && said.lines().count() == 1, "{said}");
+    }
+    for line in ["admin_listen = \"127.0.0.1:9090\"", "notify_listen = \"10.0.0.5:8081\""] {
+        assert_eq!(check(&good_but(&[(server, &format!("{server}\n{line}"))]), &[]).2, "");
+    }
+    let audit = |text: String| text.replace("[store]", "[retention]\naudit_days = 400\n[store]");
+    let said = check(&audit(good()), &[]).2;
+    assert!(said.starts_with("warning: retention.audit_days: does nothing"), "{said}");
+    // With one role it counts.
+    let one = good_but(&[(&format!("migrate_url = \"{OWNER_URL}\"\n"), "migrate_on_start = false\n")]);
+    assert_eq!(check(&audit(one), &[]).2, "");
+}

@@ -11,15 +11,15 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[test]
 fn every_period_has_a_default_and_can_be_set() {
     let all = |kept: Retention| {
-        let Retention { notifications, outbox, dead_letters, audit, idempotency, users, webhooks } = kept;
-        [notifications, outbox, dead_letters, audit, idempotency, users, webhooks]
+        let Retention { notifications, outbox, dead_letters, audit, idempotency, approvals, users, webhooks } = kept;
+        [notifications, outbox, dead_letters, audit, idempotency, approvals, users, webhooks]
     };
     let kept = load(&good(), &[]).unwrap().retention;
-    assert_eq!(all(kept), [180, 180, 365, 3650, 30, 730, 30].map(|days| days * DAY));
+    assert_eq!(all(kept), [180, 180, 365, 3650, 30, 1095, 730, 30].map(|days| days * DAY));
     let section = "[retention]\nnotifications_days = 10\noutbox_days = 11\ndead_letters_days = 12\naudit_days = 400\n\
-                   idempotency_days = 13\nusers_days = 14\nwebhooks_days = 15\n[store]";
+                   idempotency_days = 13\napprovals_days = 401\nusers_days = 14\nwebhooks_days = 15\n[store]";
     let kept = load(&good().replace("[store]", section), &[]).unwrap().retention;
-    assert_eq!(all(kept), [10, 11, 12, 400, 13, 14, 15].map(|days| days * DAY));
+    assert_eq!(all(kept), [10, 11, 12, 400, 13, 401, 14, 15].map(|days| days * DAY));
 }
 
 #[test]
@@ -30,6 +30,7 @@ fn a_period_that_would_take_what_is_needed_is_refused() {
         ("dead_letters_days = -1", "retention.dead_letters_days"),
         ("audit_days = 365", "retention.audit_days"),
         ("idempotency_days = 7", "retention.idempotency_days"),
+        ("approvals_days = 365", "retention.approvals_days"),
         ("users_days = 0", "retention.users_days"),
         ("webhooks_days = 1", "retention.webhooks_days"),
         ("ledger_days = 30", "retention.ledger_days"),

@@ -70,6 +70,9 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("postgres://wxpay", "mysql://wxpay", "store.url: ", "sqlite://PATH or postgres://"),
     (STORE_URL, "sqlite::memory:", "store.url: ", "forget every order"),
     (STORE_URL, "sqlite://", "store.url: ", "names no file"),
+    (STORE_URL, "postgres://wxpay@8.8.8.8/wxpay", "store.url: ", "whose certificate is not checked"),
+    // Shared by the customers of a provider: no inner network.
+    (STORE_URL, "postgres://wxpay@100.64.0.1/wxpay", "store.url: ", "whose certificate is not checked"),
     ("[store]", "[store]\nmax_connections = 1001", "store.max_connections: ", "to 1000"),
     ("[store]", "[store]\nmax_connections = 1", "store.max_connections: ", "2 at least with PostgreSQL"),
     ("[store]", "[store]\nmigrate_on_start = \"yes\"", "store.migrate_on_start: ", "true or false"),

@@ -219,6 +219,9 @@ async fn every_command_has_json(furnished: &Furnished) {
         "periods reopen",
         "keys list",
         "keys revoke",
+        "payers end-sessions",
+        "payers erase",
+        "payers erasure",
         "completions",
         "man",
     ];

@@ -183,6 +183,22 @@ async fn an_installation_of_one_role_is_moved_and_its_service_runs_without_ownin
     }
     assert_eq!(one(&admin, "SELECT COUNT(*) FROM quarantine").await, 0);
     assert_eq!(one(&admin, "SELECT COUNT(*) FROM audit WHERE actor = 'old'").await, 1);
+
+    // Evidence of the version before: the owner replaces its openids, the service's role cannot.
+    let old = format!(
+        "INSERT INTO evidence (order_id, version, out_trade_no, source, source_id, fact, received_at_ms,
+                               recorded_at_ms)
+         SELECT id, 9000, order_no, 'query', order_no, '{{\"fact\":\"paid\",\"openid\":\"{OPENID}\"}}', 1, 1
+         FROM orders"
+    );
+    admin.execute_unprepared(&old).await.unwrap();
+    store.hide_payers(0).await.unwrap_err();
+    let plain = format!("SELECT COUNT(*) FROM evidence WHERE fact LIKE '%{OPENID}%'");
+    assert_eq!(one(&admin, &plain).await, 1);
+    let owner = Store::open(&settings.of_owner()).await.unwrap();
+    assert_eq!(owner.hide_payers(0).await.unwrap().changed, 1);
+    assert_eq!(one(&admin, &plain).await, 0);
+    assert_protected(&roles).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

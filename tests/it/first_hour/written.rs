@@ -229,8 +229,49 @@ fn when_one_file_cannot_be_renamed_all_are_as_before() {
     assert!(contents(folder.path()) == before, "something was changed");
     std::fs::remove_file(&taken).unwrap();
     let written = write(Kind::Wechat, &file, true, now).unwrap();
-    assert_eq!(written.kept.len(), before.len() - 1);
+    // The authority of the simulator is none of them, and the key of names stays.
+    assert_eq!(written.kept.len(), before.len() - 2);
+    let names = folder.path().join("secrets/payers.key");
+    assert_eq!(std::fs::read(&names).unwrap(), before[&names]);
     for (path, kept) in &written.kept {
         assert_eq!(std::fs::read(kept).unwrap(), before[path], "{}", path.display());
     }
+}
+
+/// Killed after some of the files are in their place: each is the old one or the new one, and the next run says so.
+#[cfg(debug_assertions)]
+#[test]
+fn a_run_that_is_killed_between_two_files_leaves_each_whole_and_the_next_one_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wxpay.toml");
+    init(Kind::Wechat, &file);
+    let before = contents(folder.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wxpayd"));
+    command.env_clear().env("WXPAY_CRASH_AT", "init.renamed:3");
+    let killed = command.args(["init", "wechat", "--force", "--config"]).arg(&file).output().unwrap();
+    assert!(killed.status.code().is_none(), "{}", text(&killed.stderr));
+    let after = contents(folder.path());
+    let is_of = |path: &Path, name: &str| path.file_name().unwrap().to_str().unwrap().contains(name);
+    let staged: Vec<&PathBuf> = after.keys().filter(|path| is_of(path, ".new-")).collect();
+    assert_eq!(staged.len(), before.len() - 4, "{staged:?}");
+    let mut changed = 0;
+    for (path, content) in before.iter().filter(|(path, _)| !is_of(path, "payers.key")) {
+        let now = after.get(path).unwrap_or_else(|| panic!("{} is gone", path.display()));
+        assert!(!now.is_empty(), "{} is empty", path.display());
+        changed += usize::from(now != content);
+        // The old one has a second name, with the time.
+        let mut begin = path.file_name().unwrap().to_os_string();
+        begin.push(".2");
+        let second = after.iter().find(|(kept, _)| is_of(kept, begin.to_str().unwrap()));
+        assert!(second.is_some_and(|(_, kept)| kept == content), "{} is lost", path.display());
+    }
+    // Of those that are not the same in every configuration.
+    assert!((1..=3).contains(&changed), "{changed}");
+    let refused = wxpayd(&["init", "wechat"], &file);
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("interrupted") && said.contains(".new-"), "{said}");
+    let later = Timestamp::parse_rfc3339("2099-11-29T12:00:00Z").unwrap();
+    let written = write(Kind::Wechat, &file, true, later).unwrap();
+    assert_eq!(written.left.len(), before.len() - 4, "{:?}", written.left);
+    assert!(!contents(folder.path()).keys().any(|path| is_of(path, ".new-")));
 }

@@ -97,6 +97,7 @@ fn settings(url: String) -> config::Store {
     config::Store {
         url: Secret::new(url),
         migrate_url: None,
+        payer_key: None,
         allow_unverified_tls: false,
         max_connections: 8,
         migrate_on_start: true,

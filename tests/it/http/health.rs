@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
-use wxpay_worker::http::{HttpShared, Ingress, LastReadiness};
+use wxpay_worker::http::{HttpShared, Ingress, LastReadiness, OfListener};
 use wxpay_worker::intake::{Lately, LogSettings};
 use wxpay_worker::reference::problem_routes;
 use wxpay_worker::webhooks;
@@ -137,7 +137,7 @@ async fn an_intake_log_that_fills_is_reported_and_a_full_one_is_not_ready_until_
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({
         let (in_force, shutdown) = (stage.in_force.clone(), shutdown.clone());
-        async move { http::serve(listener, router, (&server, server.max_connections), in_force, shutdown).await }
+        async move { http::serve(listener, router, OfListener::alone(server), in_force, shutdown).await }
     });
     assert_eq!(log_check(address).await, (200, true, String::new()));
     // With its frame, 850 of the 1000 bytes; then all of them.
@@ -168,7 +168,7 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({
         let (in_force, shutdown) = (stage.in_force.clone(), shutdown.clone());
-        async move { http::serve(listener, router, (&server, server.max_connections), in_force, shutdown).await }
+        async move { http::serve(listener, router, OfListener::alone(server), in_force, shutdown).await }
     });
     let ready = send(address, "GET", "/readyz", &[], b"").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
@@ -201,8 +201,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let (apart, in_force, shutdown) = (apart.clone(), stage.in_force.clone(), shutdown.clone());
-        let serving =
-            async move { http::serve(listener, router, (&apart, apart.max_connections), in_force, shutdown).await };
+        let serving = async move { http::serve(listener, router, OfListener::alone(apart), in_force, shutdown).await };
         servers.push(tokio::spawn(serving));
     }
     for path in ["/healthz", "/readyz", "/metrics"] {

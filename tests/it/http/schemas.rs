@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
-    AppTrouble, BillFailed, BillMismatch, BillReconciled, BillSums, CurrencySums, DeadLetterParked, DomainData,
-    DomainEvent, LedgerSums, MerchantTrouble, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
-    PaidCoupon, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed, WebhookDisabled,
+    AppTrouble, ApprovalWaiting, BillFailed, BillMismatch, BillReconciled, BillSums, CurrencySums, DeadLetterParked,
+    DomainData, DomainEvent, LedgerSums, MerchantTrouble, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
+    OrderSurplus, PaidCoupon, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed, WebhookDisabled,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -157,6 +157,8 @@ fn one_of_each() -> Vec<DomainData> {
             reason: "failing",
             failing_since: at,
         }),
+        DomainData::ApprovalWaiting(waiting(true)),
+        DomainData::ApprovalWaiting(waiting(false)),
         DomainData::BillReconciled(BillReconciled {
             day: "2026-11-27".into(),
             state: "red",
@@ -177,6 +179,20 @@ fn one_of_each() -> Vec<DomainData> {
         }),
         DomainData::BillFailed(BillFailed { day: "2026-08-27".into(), error: "gone".into(), next_try_at: None }),
     ]
+}
+
+fn waiting(is_refund: bool) -> ApprovalWaiting {
+    ApprovalWaiting {
+        approval: 17,
+        what: if is_refund { "refund" } else { "accept" },
+        transaction_id: TransactionId::parse("4200000002202603010000000001").unwrap(),
+        refund_no: is_refund.then(|| OutRefundNo::parse("R1").unwrap()),
+        amount_fen: Fen::from_i64(100_000),
+        currency: "CNY".into(),
+        asked_by: "desk".into(),
+        reason: String::new(),
+        expires_at: Timestamp::from_ms(1),
+    }
 }
 
 fn dollars() -> CurrencySums {

@@ -10,14 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::config::Server;
-use wxpay_worker::http::serve;
+use wxpay_worker::http::{OfListener, guarded, serve};
 
 use crate::harness::within_timeout;
 use crate::http::client::Reply;
 use crate::http::stage::{KEY, Stage};
 
 /// No clock of a connection ends within a test.
-const NO_CLOCKS: &str = "header_timeout_ms = 60000\nbody_timeout_ms = 60000\nidle_timeout_ms = 600000\n";
+pub(super) const NO_CLOCKS: &str = "header_timeout_ms = 60000\nbody_timeout_ms = 60000\nidle_timeout_ms = 600000\n";
 
 /// A connection from 127.0.0.`host`.
 pub async fn connect(host: u8, to: SocketAddr) -> TcpStream {
@@ -27,7 +27,7 @@ pub async fn connect(host: u8, to: SocketAddr) -> TcpStream {
 }
 
 /// The answer to a request on a connection of its own from 127.0.0.`host`.
-async fn ask(host: u8, to: SocketAddr, request: &str) -> Reply {
+pub(super) async fn ask(host: u8, to: SocketAddr, request: &str) -> Reply {
     let mut socket = connect(host, to).await;
     socket.write_all(request.as_bytes()).await.unwrap();
     Reply::parse(&within_timeout("an answer", until_closed(&mut socket)).await)
@@ -60,7 +60,7 @@ const CALLBACK: &str =
 const OTHER: &str = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// A request whose body never comes: it stays under way.
-fn stuck(path: &str, length: usize) -> String {
+pub(super) fn stuck(path: &str, length: usize) -> String {
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n");
     format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n")
 }
@@ -214,7 +214,7 @@ async fn a_client_that_reads_nothing_of_its_answer_is_cut_off() {
         Router::new().route("/large", get(|| async { vec![b'x'; ANSWER] })).route("/healthz", get(|| async { "ok" }));
     let serving = tokio::spawn({
         let (in_force, stop) = (stage.in_force.clone(), stop.clone());
-        async move { serve(listener, router, (&server, server.max_connections), in_force, stop).await }
+        serve(listener, router, OfListener::alone(server), in_force, stop)
     });
     let mut unread = connect(2, address).await;
     unread.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -196,7 +196,9 @@ async fn answers_to_operators_are_as_described() {
     let revoke = format!("/v1/ops/keys/{}/revoke", made["id"].as_str().unwrap());
     caller.post("/v1/ops/keys/{id}/revoke", &revoke, json!({"reason": "It was seen"}), 200).await;
     let sessions = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "reason": "A phone was lost"});
-    caller.post("/v1/ops/sessions/end", "/v1/ops/sessions/end", sessions, 200).await;
+    caller.post("/v1/ops/sessions/end", "/v1/ops/sessions/end", sessions.clone(), 200).await;
+    let erasure = caller.post("/v1/ops/erasures", "/v1/ops/erasures", sessions, 202).await;
+    caller.get("/v1/ops/erasures/{id}", &format!("/v1/ops/erasures/{}", erasure["id"])).await;
     caller.get("/v1/ops/audit", "/v1/ops/audit").await;
     caller.service.finish().await;
 }

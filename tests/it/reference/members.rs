@@ -16,6 +16,7 @@ const TYPES: &[(&str, &str, &str, &[&str])] = &[
     ("Attempt", "src/http/orders/view.rs", "AttemptJson", &[]),
     ("Refund", "src/http/refunds/view.rs", "RefundJson", &[]),
     ("Payment", "src/http/payments/view.rs", "PaymentJson", &[]),
+    ("Erasure", "src/http/payers/erasures.rs", "ErasureJson", &[]),
     ("PaymentEntry", "src/http/payments/view.rs", "EntryJson", &[]),
     ("Timeline", "src/ops/history/entry.rs", "Timeline", &[]),
     ("EventPage", "src/http/events/list.rs", "Page", &[]),
@@ -150,7 +151,8 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
     ("ReplayRequest", "src/http/ops/replay_request.rs", "pub fn parse", "pub fn cap"),
     ("ReplaySelect", "src/http/ops/replay_request.rs", "fn select", ""),
     ("KeyRequest", "src/http/ops/key_request.rs", "pub fn parse", ""),
-    ("EndSessionsRequest", "src/http/ops/sessions.rs", "fn parse", "fn apps"),
+    ("EndSessionsRequest", "src/http/payers/request.rs", "pub fn parse", "pub fn some_seen"),
+    ("ErasureRequest", "src/http/payers/request.rs", "pub fn parse", "pub fn some_seen"),
     ("CodeRequest", "src/web/mini/login.rs", "pub async fn code", "pub fn refusal"),
 ];
 

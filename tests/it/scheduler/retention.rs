@@ -54,6 +54,21 @@ async fn each_table_loses_what_is_older_than_its_own_period() {
             vec![name.into(), at(30)],
         )
         .await;
+        // Refused, and one of which no one decided: it ended when its time was over.
+        for (n, state, decided) in [("r", "refused", at(1095)), ("e", "waiting", Value::BigInt(None))] {
+            let by = if state == "refused" { "'boss'" } else { "NULL" };
+            run(
+                &format!(
+                    "INSERT INTO approvals (kind, merchant, transaction_id, refund_no, amount_fen, class, currency,
+                       reason, content, asked_by, asked_by_id, asked_key_id, asked_from, asked_at_ms, expires_at_ms,
+                       state, decided_by, decided_by_id, decided_at_ms)
+                     VALUES ('refund', 'main', 't', $1, 1, 'credited', 'CNY', '', '{{}}', 'a', 'a', 'a', '', 1, $2, $3,
+                             {by}, {by}, $4)"
+                ),
+                vec![format!("{n}{name}").into(), at(1095), state.into(), decided],
+            )
+            .await;
+        }
         run(
             "INSERT INTO users (app, openid, is_snapshot, created_at_ms, updated_at_ms)
              VALUES ('shop', $1, FALSE, 1, $2)",
@@ -80,8 +95,8 @@ async fn each_table_loses_what_is_older_than_its_own_period() {
     let process = Process::start(&stage, "one").await;
     let view = until(&stage, "retention", "its run", |v| v.last.as_ref().is_some_and(|r| r.holder == "one")).await;
     let detail = view.last.unwrap().detail.unwrap();
-    let each = "1 notifications, 1 quarantine, 1 outbox, 1 dead_letters, 1 audit, 1 idempotency_keys, 1 users, \
-                1 webhook_attempts, 1 webhook_deliveries";
+    let each = "1 notifications, 1 quarantine, 1 outbox, 1 dead_letters, 1 audit, 1 idempotency_keys, 2 approvals, \
+                1 users, 1 webhook_attempts, 1 webhook_deliveries";
     assert!(detail.ends_with(each), "{detail}");
     for (table, name) in [
         ("notifications", "event_id"),
@@ -95,6 +110,8 @@ async fn each_table_loses_what_is_older_than_its_own_period() {
         assert_eq!(stage.count(&format!("{table} WHERE {name} LIKE '%old'")).await, 0, "{table}");
         assert_eq!(stage.count(&format!("{table} WHERE {name} LIKE '%kept'")).await, 1, "{table}");
     }
+    assert_eq!(stage.count("approvals WHERE refund_no LIKE '%old'").await, 0);
+    assert_eq!(stage.count("approvals WHERE refund_no LIKE '%kept'").await, 2);
     assert_eq!(stage.count("webhook_attempts WHERE event_id = 'kept'").await, 1);
     assert_eq!(stage.count("webhook_deliveries WHERE state = 'pending'").await, 2, "what is pending stays");
     assert_eq!(stage.count("webhook_deliveries WHERE event_id = 'kept'").await, 2);

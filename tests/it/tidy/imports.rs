@@ -81,7 +81,7 @@ const MAY_USE: &[(&str, &str)] = &[
          new_refund webhooks ops http web",
     ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
-    ("init", "ids clock secret config sandbox"),
+    ("init", "ids clock secret config sandbox failpoint"),
     // A client of the HTTP API as any other, but for the checks of an installation.
     ("ctl", "clock secret config::no_color config::process_env doctor"),
 ];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use wxpay_worker::ids::OpenId;
 use wxpay_worker::secret::{Secret, sha256_hex};
 
 use super::browser::{
@@ -271,7 +272,8 @@ async fn an_operator_ends_the_sessions_of_one_payer_and_of_no_other() {
     assert_eq!(bob.get(&stage, ME).await.status, 200);
     let audit = "SELECT action || ' ' || reason || ' ' || subject FROM audit WHERE action LIKE 'sessions%'";
     let rows = texts(stage.store.db(), audit).await;
-    let payer = &sha256_hex(openid.as_bytes())[..12];
+    let payer = stage.store.payer_name(&OpenId::parse(openid.clone()).unwrap()).await.unwrap();
+    assert!(payer.starts_with("payer-"), "{payer}");
     assert_eq!(rows, [format!("sessions.end a phone was lost payer:shop:{payer}")]);
     // The payer may log in again.
     stage.clock.advance(Duration::from_secs(1));

@@ -40,8 +40,8 @@ pub const CURRENCY: Field = text("currency", "The currency, as WeChat names it."
 
 /// The parameter `name` of a path.
 pub fn path_field(path: &str, name: &'static str) -> Field {
-    let is_number =
-        path.starts_with("/v1/ops/dead-letters") || path.starts_with("/v1/ops/approvals") || path.contains("/lines/");
+    let numbered = ["/v1/ops/dead-letters", "/v1/ops/approvals", "/v1/ops/erasures"];
+    let is_number = numbered.iter().any(|list| path.starts_with(list)) || path.contains("/lines/");
     match name {
         "order_no" => {
             text(name, "The business's own number of the order.", "A100001").within(1, 32).pattern("^[0-9A-Za-z_-]+$")

@@ -1,10 +1,11 @@
-//! API keys, and sessions of payers.
+//! API keys, and what is done to one payer.
 
 use super::common::{AFTER, NEXT, OPS_LIMIT, REASON};
 use crate::config::{ApiKey, Scope};
 use crate::ops::keys::KeySource;
 use crate::reference::openapi::field::{Field, Shape, fen, names_of, number, objects, of, text, time, word};
 use crate::reference::openapi::operation::{Content, Object, Operation, Section, answer, get, object, post, request};
+use crate::store::ErasureState;
 
 const OPERATIONS: &[Operation] = &[
     get("/v1/ops/keys", "listKeys", "List API keys")
@@ -28,6 +29,20 @@ const OPERATIONS: &[Operation] = &[
         .body("EndSessionsRequest")
         .answers(&[answer(200, Content::Json("EndedSessions"), "No process accepts them any more.")])
         .refusals(&["not-found"]),
+    post("/v1/ops/erasures", "erasePayer", "Erase what is kept of a payer")
+        .about(
+            "Ends the payer's sessions at once; the rest is done in the background. What came after the request stays, \
+             orders that may still be paid are waited for. Asked again before it has ended, it begins anew. A payer who is not known under the app is not \
+             found.",
+        )
+        .key(Scope::Ops)
+        .body("ErasureRequest")
+        .answers(&[answer(202, Content::Json("Erasure"), "It is recorded.")])
+        .refusals(&["not-found"]),
+    get("/v1/ops/erasures/{id}", "getErasure", "Read how far an erasure is")
+        .key(Scope::Ops)
+        .answers(&[answer(200, Content::Json("Erasure"), "The erasure.")])
+        .refusals(&["not-found"]),
 ];
 
 const SCOPES: Field = of(Shape::Words(names_of!(Scope)), "scopes", "What it may do.").example("[\"orders\"]");
@@ -36,6 +51,13 @@ const MERCHANTS: Field = of(Shape::Any, "merchants", "\"all\", or a list of merc
 const CAP_MAX: i64 = i64::MAX / 4;
 const CAP: Field = fen("refund_cap_fen_per_day", "What it may ask to be refunded on a day in Beijing, in fen.");
 const RATE: Field = number("rate_limit_per_second", "Requests a second, per process.");
+
+const APP: Field = text("app", "The key of the app; may be left out where there is one.", "shop")
+    .bytes(32)
+    .pattern("^[0-9a-z-]+$")
+    .optional();
+const OPENID: Field =
+    text("openid", "The payer under that app.", "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o").bytes(128).pattern("^[0-9A-Za-z_-]+$");
 
 const OBJECTS: &[Object] = &[
     request(
@@ -53,18 +75,26 @@ const OBJECTS: &[Object] = &[
             REASON,
         ],
     ),
-    request(
-        "EndSessionsRequest",
-        "Whose sessions end.",
+    request("EndSessionsRequest", "Whose sessions end.", &[APP, OPENID, REASON]),
+    request("ErasureRequest", "Who is erased.", &[APP, OPENID, REASON]),
+    object(
+        "Erasure",
+        "The erasure of one payer.",
         &[
-            text("app", "The key of the app; may be left out where there is one.", "shop")
-                .bytes(32)
-                .pattern("^[0-9a-z-]+$")
-                .optional(),
-            text("openid", "The payer under that app.", "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o")
-                .bytes(128)
-                .pattern("^[0-9A-Za-z_-]+$"),
-            REASON,
+            number("id", "Its id."),
+            word("state", "`waiting`: something of the payer is still needed.", names_of!(ErasureState)),
+            text("app", "The key of the app.", "shop"),
+            text("payer", "What stands where the openid stood: a keyed hash.", "payer-Zm9vYmFyYmF6cXV4cXV1eA"),
+            text("reason", "Why.", "The payer asked for it"),
+            text("asked_by", "Who asked.", "support"),
+            time("asked_at", "What came later is not erased."),
+            number("changed", "Rows without the payer since then."),
+            number("removed", "Rows that are gone."),
+            of(Shape::Counts, "waits_for", "What the last way through the tables left, by kind.")
+                .example("{\"orders\": 1}"),
+            text("error", "Why its last step failed; it is done again later.", "the database is busy").or_null(),
+            time("next_at", "When it goes on.").or_null(),
+            time("ended_at", "Since when nothing of the payer is left.").or_null(),
         ],
     ),
     object(
@@ -110,7 +140,7 @@ const OBJECTS: &[Object] = &[
 
 pub const SECTION: Section = Section {
     name: "API keys",
-    about: "Making and revoking keys, for keys with the scope `admin`; ending sessions of payers.",
+    about: "Making and revoking keys, for keys with the scope `admin`; ending the sessions of a payer, and erasing it.",
     operations: OPERATIONS,
     objects: &[OBJECTS],
 };

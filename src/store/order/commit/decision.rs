@@ -22,6 +22,7 @@ use crate::store::order::read::orders_of_attempts;
 use crate::store::order::rows::StoredOrder;
 use crate::store::outbox::write_events;
 use crate::store::packed::rows::write_evidence;
+use crate::store::payers::Payers;
 use crate::store::payment::audit::write_audit;
 use crate::store::payment::commit::{Entered, enter, reclass};
 use crate::store::queue::finish;
@@ -71,9 +72,11 @@ impl Store {
         at: Timestamp,
     ) -> Result<(D::Outcome, HashSet<i64>), DbError> {
         let kind = if decision.gives_way() { "order.settle" } else { "order.commit" };
-        let write = (decision, at);
-        let (outcome, Done { conflicts, sent_back, announced }) =
-            self.db.write(kind, write, |tx, (decision, at)| Box::pin(change(tx, decision, *at))).await?;
+        let write = (decision, at, self.payers().await?.clone());
+        let (outcome, Done { conflicts, sent_back, announced }) = self
+            .db
+            .write(kind, write, |tx, (decision, at, payers)| Box::pin(change(tx, decision, *at, payers)))
+            .await?;
         announced.iter().for_each(Announcement::log);
         for merchant in sent_back {
             let outcome = RefundEvent::Requested.as_str();
@@ -94,7 +97,12 @@ struct Done {
     announced: Vec<Announcement>,
 }
 
-async fn change<D: OrderDecision>(tx: &WriteTx, decision: &D, at: Timestamp) -> Result<(D::Outcome, Done), DbError> {
+async fn change<D: OrderDecision>(
+    tx: &WriteTx,
+    decision: &D,
+    at: Timestamp,
+    payers: &Payers,
+) -> Result<(D::Outcome, Done), DbError> {
     let mut orders = Vec::new();
     for (merchant, numbers) in decision.attempts() {
         if decision.locks() {
@@ -105,20 +113,20 @@ async fn change<D: OrderDecision>(tx: &WriteTx, decision: &D, at: Timestamp) -> 
     let (mut changes, outcome) = decision.decide(orders);
     // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
     changes.sort_by_key(|change| change.next.id);
-    let done = commit(tx, &changes, at).await?;
+    let done = commit(tx, &changes, at, payers).await?;
     if let Some(step) = decision.intake(&outcome, &done.conflicts)? {
         advance(tx, &step).await?;
     }
     Ok((outcome, done))
 }
 
-async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<Done, DbError> {
+async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp, payers: &Payers) -> Result<Done, DbError> {
     let won = cas_orders(tx, changes, at).await?;
     let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
         changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
     let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
     write_attempts(tx, &changed).await?;
-    write_proof(tx, &changed, at).await?;
+    write_proof(tx, &changed, at, payers).await?;
     for c in &changed {
         write_action(tx, c, at).await?;
     }
@@ -179,13 +187,13 @@ async fn write_action(tx: &WriteTx, c: &OrderCommit, at: Timestamp) -> Result<()
     Ok(())
 }
 
-async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
+async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp, payers: &Payers) -> Result<(), DbError> {
     let mut proofs = Vec::new();
     let mut entered = Vec::new();
     let mut events = Vec::new();
     for c in changed {
         for (version, e) in &c.evidence {
-            let mut proof = evidence_row(c.next.id, *version, e, at)?;
+            let mut proof = evidence_row((c.next.id, *version), e, at, payers)?;
             write_evidence(tx, &mut proof);
             proofs.push(proof);
         }

@@ -1,0 +1,89 @@
+//! `/v1/ops/erasures`: the erasure of what is kept of one payer.
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::request::{all_seen, parse};
+use crate::clock::Timestamp;
+use crate::http::extract::auth::{Authorized, Ops};
+use crate::http::extract::path::RowPath;
+use crate::http::extract::posted::Posted;
+use crate::http::extract::query::{NoQuery, StrictQuery};
+use crate::http::ops::operator;
+use crate::http::problem::Error;
+use crate::http::state::HttpState;
+use crate::ops;
+use crate::store::{Counts, Erasure};
+
+/// WeChat's openids have 28 characters. What is shorter is none, and may be a number of the business's by mistake.
+const OPENID_LEAST: usize = 20;
+
+/// An erasure as callers see it, without the openid.
+#[derive(Debug, Serialize)]
+pub struct ErasureJson<'a> {
+    id: i64,
+    state: &'static str,
+    app: &'a str,
+    payer: &'a str,
+    reason: &'a str,
+    asked_by: &'a str,
+    asked_at: Timestamp,
+    changed: i64,
+    removed: i64,
+    waits_for: &'a Counts,
+    error: Option<&'a str>,
+    next_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+}
+
+impl<'a> ErasureJson<'a> {
+    fn new(of: &'a Erasure) -> ErasureJson<'a> {
+        ErasureJson {
+            id: of.id,
+            state: of.state.as_str(),
+            app: of.app.as_str(),
+            payer: &of.payer,
+            reason: &of.reason,
+            asked_by: &of.asked_by[0],
+            asked_at: of.asked_at,
+            changed: of.changed,
+            removed: of.removed,
+            waits_for: &of.waits_for,
+            error: of.error.as_deref(),
+            next_at: of.next_at,
+            ended_at: of.ended_at,
+        }
+    }
+}
+
+/// `POST /v1/ops/erasures`: `{"app": "shop", "openid": "o…", "reason": "…"}`.
+pub async fn ask(
+    app: HttpState,
+    caller: Authorized<Ops>,
+    _: StrictQuery<NoQuery>,
+    request: Request,
+) -> Result<Response, Error> {
+    let Posted { body, client, .. } = Posted::json(&app, request).await?;
+    let request = parse(&body, &all_seen(&app.config, &caller))?;
+    if request.openid.as_str().len() < OPENID_LEAST {
+        return Err(Error::NotFound("payer"));
+    }
+    let now = app.clock.now();
+    let asked = ops::erasures::ask((&app.store, &app.config), &operator(&caller, client), request, now).await?;
+    let asked = asked.ok_or(Error::NotFound("payer"))?;
+    Ok((StatusCode::ACCEPTED, axum::Json(ErasureJson::new(&asked))).into_response())
+}
+
+/// `GET /v1/ops/erasures/{id}`
+pub async fn get(
+    app: HttpState,
+    caller: Authorized<Ops>,
+    _: StrictQuery<NoQuery>,
+    RowPath(id): RowPath,
+) -> Result<Response, Error> {
+    let seen = all_seen(&app.config, &caller);
+    let found = app.store.erasure(id).await?.filter(|of| caller.merchants().is_none() || seen.contains(&&of.app));
+    Ok(axum::Json(ErasureJson::new(&found.ok_or(Error::NotFound("erasure"))?)).into_response())
+}

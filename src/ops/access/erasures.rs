@@ -1,0 +1,79 @@
+//! The erasure of what is kept of one payer: asked for by an operator, done in steps by a job.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::sessions::{OfPayer, audited};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::ops::operator::Operator;
+use crate::store::{DbError, Erasure, Scope, Stepped, Store};
+
+/// Erasures that one run goes on with.
+const PER_RUN: u64 = 4;
+/// How long one run goes on.
+const RUN: Duration = Duration::from_secs(30);
+
+/// Asks for an erasure, and ends the payer's sessions. One that is under way begins anew. None where no such payer is
+/// known under the app.
+pub async fn ask(
+    (store, config): (&Store, &Config),
+    operator: &Operator,
+    request: OfPayer,
+    now: Timestamp,
+) -> Result<Option<Erasure>, DbError> {
+    let OfPayer { app, openid, .. } = &request;
+    let Some(of_app) = config.apps.iter().find(|known| known.key == *app) else { return Ok(None) };
+    let merchants = config.merchants.iter().filter(|merchant| merchant.apps.contains(app));
+    let scope = Scope {
+        appid: of_app.app_id.as_str().to_owned(),
+        merchants: merchants.map(|merchant| merchant.key.as_str().to_owned()).collect(),
+    };
+    let audit = audited(store, operator, "payer.erase", &request, now).await?;
+    store.ask_erasure((app, openid), &scope, &audit).await
+}
+
+/// Goes on with erasures that are due; answers how many came to their end or to something that they wait for. One whose
+/// step fails is put off, and keeps none of the others.
+pub async fn go_on(store: &Store, clock: &Clock, cancel: &CancellationToken) -> Result<u64, DbError> {
+    let (begun, mut count) = (Instant::now(), 0);
+    for mut erasure in store.due_erasures(clock.now(), PER_RUN).await? {
+        loop {
+            if cancel.is_cancelled() || begun.elapsed() > RUN {
+                return Ok(count);
+            }
+            match store.step_erasure(&mut erasure, clock.now()).await {
+                Ok(Stepped::On) => {}
+                Ok(Stepped::Over) => {
+                    count += 1;
+                    break;
+                }
+                Ok(Stepped::Elsewhere) => break,
+                Err(error) => {
+                    let error = error.to_string();
+                    store.put_off_erasure(&erasure, &error, clock.now()).await?;
+                    tracing::error!(erasure = erasure.id, "A step of an erasure failed, and is done again later");
+                    break;
+                }
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Puts the payers' names in the place of the openids in the evidence of the version before, in steps; answers how many
+/// rows there are, and how many of them had one.
+pub async fn hide_payers(store: &Store, operator: &Operator, reason: String) -> Result<(u64, u64), DbError> {
+    let now = store.db().now().await?;
+    store.record_audit(&operator.audit("evidence.hide_payers", reason, now)).await?;
+    let (mut read, mut changed, mut after) = (0, 0, Some(0));
+    while let Some(last) = after {
+        let step = store.hide_payers(last).await?;
+        read += step.read;
+        changed += step.changed;
+        after = step.next;
+    }
+    Ok((read, changed))
+}

@@ -271,7 +271,7 @@ async fn what_lies_in_intake_logs_is_named_and_left_as_it_is() {
     let found: Vec<&Finding> = findings.iter().filter(|finding| finding.check == "intake").collect();
     let wanted: [&[&str]; 4] = [
         &[NAME, "bytes of notifications of a process that ended", "start wxpayd"],
-        &["notify-bbbbbbbbbbbbbbbbbbbb", "no file of it has a valid header", "docs/intake.md"],
+        &["notify-bbbbbbbbbbbbbbbbbbbb", "its header is cut off", "docs/intake.md"],
         &["1 files of damaged bytes"],
         &["notify-cc", "1 logs are missing", "server.intake_dir"],
     ];

@@ -170,7 +170,7 @@ async fn folders_beside_the_logs_stay_and_logs_of_others_are_reported() {
         std::fs::write(made.join("00000000000000000000-00000000000000000000.log"), [7; 100]).unwrap();
     }
     let service = rig.run_all().await;
-    said(&rig, "no file of it has a valid header").await;
+    said(&rig, "its header is damaged, and the database does not know it").await;
     assert!(service.terminate().await.success());
     for made in [&photos, &other] {
         assert_eq!(std::fs::read_dir(made).unwrap().count(), 2);

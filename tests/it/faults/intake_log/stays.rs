@@ -28,7 +28,7 @@ async fn a_log_with_a_cut_off_header_is_counted_and_named_until_someone_acts() {
         counted(&rig, &service, UNREADABLE, 1).await;
         let (status, check) = readiness(&rig, &service.base, "intake").await;
         let reason = check["reason"].as_str().unwrap_or_default();
-        let says = "notify-bbbbbbbbbbbbbbbbbbbb stays: no file of it has a valid header";
+        let says = "notify-bbbbbbbbbbbbbbbbbbbb stays: it holds no record: its header is cut off";
         assert!(status == 200 && check["ok"] == true && reason.contains(says), "{status} {check}");
         assert!(service.terminate().await.success());
     }
@@ -45,8 +45,9 @@ async fn a_log_with_a_cut_off_header_is_counted_and_named_until_someone_acts() {
 async fn another_services_log_and_damaged_bytes_are_counted_apart() {
     let rig = with_log().await;
     let parent = folder(&rig);
+    // The database has its id.
+    assert!(rig.run_all().await.terminate().await.success());
     let other = wxpay_worker::intake::DatabaseId::parse("zzzzzzzzzz0123456789").unwrap();
-    std::fs::create_dir_all(&parent).unwrap();
     let settings = wxpay_worker::intake::LogSettings::DEFAULT;
     let name = "notify-cccccccccccccccccccc";
     let (_living, _reader) = wxpay_worker::intake::open(&parent, name, other, settings).unwrap();

@@ -32,7 +32,6 @@
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
 //! | [`batcher`], [`bus`] | many callers share one fsync; the queue, embedded or JetStream |
 //! | [`intake`] | notifications in an append-only log, on SQLite: accepted with one fsync, settled with a cursor |
-//! | [`accepted`] | what was verified of a notification, from accepting to settling in one process |
 //! | [`http`] | the ingress: orders, refunds, notifications, events, health |
 //! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
 //! | [`console`] | the operators' console: pages over [`ops`] |
@@ -85,7 +84,6 @@
 #[macro_use]
 mod named;
 
-pub mod accepted;
 pub mod app;
 pub mod batcher;
 pub mod books;

@@ -3,11 +3,9 @@
 //!
 //! Verified in memory, made durable (in the intake log, or published and acknowledged by the bus), and only then
 //! answered with SUCCESS: after that WeChat never notifies of this payment again. Every other end answers FAIL, after
-//! which WeChat repeats. The verdict here only decides what is worth keeping: the worker verifies again what it reads
-//! from the queue or a disk. A refund's notification has no signature; that it can be decrypted and read is all that can
-//! be asked of it here, and the worker takes nothing from it but a reason to ask WeChat.
-
-use std::sync::Arc;
+//! which WeChat repeats. The verdict here only decides what is worth keeping: the worker verifies again. A refund's
+//! notification has no signature; that it can be decrypted and read is all that can be asked of it here, and the worker
+//! takes nothing from it but a reason to ask WeChat.
 
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
@@ -26,18 +24,17 @@ use super::middleware;
 use super::problem::Error;
 use super::quarantine::Refused;
 use super::state::HttpState;
-use crate::accepted::Accepted;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::AppId;
-use crate::intake::{Known, Record};
+use crate::intake::Record;
 use crate::ops::mask::is_header_shown;
 use crate::store::NotificationKind;
 use crate::telemetry::{NOTIFY_ACK_SECONDS, NOTIFY_RECEIVED_TOTAL};
-use crate::wechat::v2::notify::{Notice, NotifyError, REPLY_CONTENT_TYPE, parse_and_verify, reply_fail, reply_success};
+use crate::wechat::v2::notify::{NotifyError, REPLY_CONTENT_TYPE, parse_and_verify, reply_fail, reply_success};
 use crate::wechat::v2::refund_notify::{is_refund, may_be_refund, parse_and_decrypt};
 
 /// Bytes of a header that are kept with a notification, and headers.
@@ -49,10 +46,10 @@ const ENCRYPTED: &str = "req_info";
 const NEEDS_V3_KEY: &str = "needs_v3_key";
 
 /// What the ingress makes of a body.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// WeChat's signature holds and it is ours: keep it, then SUCCESS. A payment's with what it says.
-    Verified(Option<Box<Notice>>),
+    /// WeChat's signature holds and it is ours: keep it, then SUCCESS.
+    Verified,
     /// WeChat's signature holds, yet it is not in a form we know: keep it, but let WeChat repeat it until a process can
     /// read it.
     Undecidable(NotifyError),
@@ -76,17 +73,17 @@ fn kind_of(addressed: NoticeKind, body: &[u8]) -> NoticeKind {
 
 fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], received_at: Timestamp) -> Verdict {
     let judged = match kind {
-        NoticeKind::Pay => parse_and_verify(body, merchant, apps, received_at).map(|notice| Some(Box::new(notice))),
+        NoticeKind::Pay => parse_and_verify(body, merchant, apps, received_at).map(|_| ()),
         NoticeKind::Refund => match parse_and_decrypt(body, merchant, apps, received_at) {
             // Nothing of it was encrypted: any sender could have written it.
             Err(NotifyError::Incomplete(what)) if what.field == ENCRYPTED => {
                 return Verdict::Bad(NotifyError::Unsigned);
             }
-            other => other.map(|_| None),
+            other => other.map(|_| ()),
         },
     };
     match judged {
-        Ok(notice) => Verdict::Verified(notice),
+        Ok(()) => Verdict::Verified,
         Err(e @ NotifyError::Incomplete(_)) => Verdict::Undecidable(e),
         Err(
             e @ (NotifyError::HostileXml(_)
@@ -166,12 +163,12 @@ async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'stat
     let at = app.clock.now();
     let apps: Vec<AppId> =
         merchant.apps.iter().filter_map(|key| app.config.app(key.as_str())).map(|app| app.app_id.clone()).collect();
-    let mut verdict = judge(kind, &body, merchant, &apps, at);
+    let verdict = judge(kind, &body, merchant, &apps, at);
     match &verdict {
         Verdict::Bad(NotifyError::WrongSignature | NotifyError::Undecipherable) => {
             app.notify_health.failed(merchant, at)
         }
-        Verdict::Verified(_) | Verdict::Undecidable(_) => app.notify_health.verified(merchant, at),
+        Verdict::Verified | Verdict::Undecidable(_) => app.notify_health.verified(merchant, at),
         Verdict::Bad(_) => {}
     }
     if let Verdict::Bad(e) = verdict {
@@ -179,16 +176,12 @@ async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'stat
         return (e.reason(), fail(StatusCode::OK, e.reply_text()));
     }
     crate::failpoint::point("ingress.verified");
-    let notice = match &mut verdict {
-        Verdict::Verified(notice) => notice.take(),
-        Verdict::Undecidable(_) | Verdict::Bad(_) => None,
-    };
-    if let Err(response) = keep(app, merchant, Post { kind, headers, remote, body }, (at, notice)).await {
+    if let Err(response) = keep(app, merchant, Post { kind, headers, remote, body }, at).await {
         return ("unavailable", response);
     }
     crate::failpoint::point("ingress.published");
     match verdict {
-        Verdict::Verified(_) => ("accepted", xml(StatusCode::OK, reply_success())),
+        Verdict::Verified => ("accepted", xml(StatusCode::OK, reply_success())),
         Verdict::Undecidable(e) | Verdict::Bad(e) => (e.reason(), fail(StatusCode::OK, e.reply_text())),
     }
 }
@@ -203,12 +196,7 @@ fn refused(merchant: &Merchant, reason: &'static str, post: Post<'_>, at: Timest
 }
 
 /// Publishes what was posted; returns when it is durable. The error is the answer after which WeChat repeats.
-async fn keep(
-    app: &HttpState,
-    merchant: &Merchant,
-    post: Post<'_>,
-    (at, notice): (Timestamp, Option<Box<Notice>>),
-) -> Result<(), Response> {
+async fn keep(app: &HttpState, merchant: &Merchant, post: Post<'_>, at: Timestamp) -> Result<(), Response> {
     let Post { kind, headers, remote, body } = post;
     let received =
         NotifyReceived { body: body.to_vec(), headers: kept(headers), remote_addr: remote, received_at: at, kind };
@@ -218,7 +206,7 @@ async fn keep(
         NoticeKind::Refund => subject::notify_refund(&merchant.key),
     };
     let busy = || fail(StatusCode::SERVICE_UNAVAILABLE, "BUSY");
-    match tokio::time::timeout(app.config.server.notify_ack_timeout, store(app, subject, envelope, notice)).await {
+    match tokio::time::timeout(app.config.server.notify_ack_timeout, store(app, subject, envelope)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             let (merchant, request_id) = (&merchant.key, request_id());
@@ -234,19 +222,13 @@ async fn keep(
 }
 
 /// Into the intake log of this process, where it has one; otherwise into the queue.
-async fn store(
-    app: &HttpState,
-    subject: String,
-    envelope: Envelope<NotifyReceived>,
-    notice: Option<Box<Notice>>,
-) -> Result<(), String> {
+async fn store(app: &HttpState, subject: String, envelope: Envelope<NotifyReceived>) -> Result<(), String> {
     let Some(log) = &app.intake else {
         return app.publish(subject, envelope).await.map_err(|e| e.for_log());
     };
     let (id, accepted_at) = (envelope.id, envelope.time);
     let payload = envelope.to_stored().map_err(|e| e.to_string())?;
-    let known = notice.map(|notice| Arc::new(Accepted { event: envelope, notice: *notice }) as Known);
-    log.append_known(Record { subject, id, accepted_at, payload }, known).await.map_err(|e| e.to_string())
+    log.append(Record { subject, id, accepted_at, payload }).await.map_err(|e| e.to_string())
 }
 
 /// Whether it has the shape of the newer API's notifications: JSON, with its signature in headers.

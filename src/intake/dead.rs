@@ -238,9 +238,9 @@ impl DeadLog {
                 Found::Record { at, bytes: range } if counts(at, range.end) => {
                     let (from, to) = (position(at), position(range.end));
                     let record = bytes.get(range).and_then(Record::from_bytes);
-                    pieces.push(record.map_or(Piece::Unknown(from), |record| {
-                        Piece::Record(Durable { record, from, to, known: None })
-                    }));
+                    pieces.push(
+                        record.map_or(Piece::Unknown(from), |record| Piece::Record(Durable { record, from, to })),
+                    );
                 }
                 Found::Damaged(range) if counts(range.start, range.end) => {
                     let is_end = following.is_none() && range.end == bytes.len();

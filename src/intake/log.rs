@@ -15,12 +15,9 @@ use super::folder;
 use super::folder::Segment;
 use super::name::{DatabaseId, is_log_name};
 use super::reader::{Durable, Reader};
-use super::record::{Known, Record};
+use super::record::Record;
 use super::shared::{AppendError, Entry, LogState, Shared};
 use crate::failpoint;
-
-/// As long as no more waits, what is known of the records is handed on with them.
-const KNOWN_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How often a log is tried that could not be written.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -89,21 +86,14 @@ pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettin
 impl Appender {
     /// Appends a record; returns once it is on the disk. A caller that goes away cancels nothing.
     pub async fn append(&self, record: Record) -> Result<(), AppendError> {
-        self.append_known(record, None).await
-    }
-
-    /// The same for a record of which the reader is to know more than its bytes say.
-    pub async fn append_known(&self, record: Record, known: Option<Known>) -> Result<(), AppendError> {
         let frame = record.to_frame().ok_or(AppendError::TooLarge)?;
         let shared = &self.0.0;
         let size = frame.len() as u64;
         if !shared.reserve(size) {
             return Err(AppendError::Full);
         }
-        // Where much waits, its memory is worth more than the time of reading it again.
-        let known = known.filter(|_| shared.unsettled() <= KNOWN_BYTES);
         let (done, outcome) = oneshot::channel();
-        if !shared.push(Entry { record, known, frame, done }) {
+        if !shared.push(Entry { record, frame, done }) {
             shared.free(size);
             return Err(AppendError::Closed);
         }
@@ -172,11 +162,11 @@ impl Thread {
         if size > 0 {
             self.shared.written_up_to(self.position + size as u64);
         }
-        for Entry { record, known, frame, done } in entries {
+        for Entry { record, frame, done } in entries {
             let from = self.position;
             self.position += frame.len() as u64;
             // Without a reader it stays in the files, for the process that takes them over.
-            let _ = self.hand_on.send(Durable { record, from, to: self.position, known });
+            let _ = self.hand_on.send(Durable { record, from, to: self.position });
             let _ = done.send(Ok(()));
         }
     }

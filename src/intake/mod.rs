@@ -27,5 +27,5 @@ pub use leftovers::{Lately, Leftovers, LogFound, Survey, survey};
 pub use log::{Appender, LogSettings, open};
 pub use name::{DatabaseId, is_log_name, log_name};
 pub use reader::{Durable, Log, Reader};
-pub use record::{Known, Record};
+pub use record::Record;
 pub use shared::{AppendError, LogState};

@@ -7,29 +7,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::folder;
-use super::record::{Known, Record};
+use super::record::Record;
 use super::shared::{LogState, Shared};
 
 /// A record that is on the disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Durable {
     pub record: Record,
     /// Its position.
     pub from: u64,
     /// The position behind it.
     pub to: u64,
-    /// Nothing where it was read from a file.
-    pub known: Option<Known>,
 }
-
-/// As they lie on the disk.
-impl PartialEq for Durable {
-    fn eq(&self, other: &Durable) -> bool {
-        (self.from, self.to) == (other.from, other.to) && self.record == other.record
-    }
-}
-
-impl Eq for Durable {}
 
 /// The only reader of a log.
 #[derive(Debug)]

@@ -1,8 +1,6 @@
 //! What a record says: what was accepted, where it would go in the queue, and under which id.
 
-use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 
 use super::frame::frame_of;
 use crate::clock::Timestamp;
@@ -10,9 +8,6 @@ use crate::ids::EventId;
 
 /// Of what follows: a later version may write others.
 const FORM: &str = "1";
-
-/// What the process that appends a record knows of it, beside its bytes: in memory alone.
-pub type Known = Arc<dyn Any + Send + Sync>;
 
 /// One message.
 #[derive(Clone, PartialEq, Eq)]

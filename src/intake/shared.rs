@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::record::{Known, Record};
+use super::record::Record;
 
 /// Why a record was not taken. It may be appended again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +68,6 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub record: Record,
-    pub known: Option<Known>,
     pub frame: Vec<u8>,
     pub done: oneshot::Sender<Result<(), AppendError>>,
 }

@@ -1,7 +1,6 @@
 //! `notify.received`: verify again, and settle what WeChat says. Of refunds, `refunds` has the rest.
 //!
-//! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently. Of what never
-//! left the process, the notice that was verified is used ([`crate::accepted`]).
+//! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -23,10 +22,9 @@ use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::domain::{DomainData, DomainEvent, PaymentOrphaned};
 use crate::event::envelope::Envelope;
 use crate::event::fact::{Fact, Payment};
-use crate::ids::{AppId, OutTradeNo};
+use crate::ids::OutTradeNo;
 use crate::order::{Order, Queries};
 use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as RecordedVerdict};
-use crate::trade::SignType;
 use crate::wechat::v2::notify;
 use crate::wechat::v2::notify::{Notice, NoticeResult};
 use crate::wechat::v2::query::Asked;
@@ -84,7 +82,7 @@ pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Op
     let (mut items, mut payments) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
     for delivery in &deliveries {
         let event = Envelope::<NotifyReceived>::parse(&delivery.message.payload).ok();
-        let payment = event.and_then(|event| payment_of(ctx, &delivery.message.subject, (&event, None)));
+        let payment = event.and_then(|event| payment_of(ctx, &delivery.message.subject, &event));
         payments.push(payment.map(|(item, record, payment)| {
             items.push(Item { ending: delivery.ending.clone(), ..item });
             (record, payment)
@@ -103,54 +101,32 @@ pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Op
 }
 
 /// The payment of a record of the intake log, under the same conditions.
-/// What this process verified itself, when it accepted it, has its notice with it.
-pub(in crate::worker) fn item_of(
-    ctx: &Context,
-    subject: &str,
-    (event, notice): (&Envelope<NotifyReceived>, Option<&Notice>),
-) -> Option<Item> {
+pub(in crate::worker) fn item_of(ctx: &Context, subject: &str, event: &Envelope<NotifyReceived>) -> Option<Item> {
     // What panics here panics again in the queue, where it is counted and ends as a dead letter.
-    let item = AssertUnwindSafe(|| payment_of(ctx, subject, (event, notice)).map(|(item, ..)| item));
+    let item = AssertUnwindSafe(|| payment_of(ctx, subject, event).map(|(item, ..)| item));
     std::panic::catch_unwind(item).ok().flatten()
 }
 
 fn payment_of(
     ctx: &Context,
     subject: &str,
-    (event, notice): (&Envelope<NotifyReceived>, Option<&Notice>),
+    event: &Envelope<NotifyReceived>,
 ) -> Option<(Item, NotificationRecord, Payment)> {
     let merchant = handler::merchant_of(ctx, subject)?;
     if event.data.kind == NoticeKind::Refund {
         return None;
     }
     let apps = ctx.app_ids(merchant);
-    let read;
-    let notice = match notice.filter(|notice| holds_still(merchant, &apps, notice, event.data.received_at)) {
-        Some(notice) => notice,
-        None => {
-            read = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
-            &read
-        }
-    };
+    let notice = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
     let NoticeResult::Paid(payment) = &notice.result else { return None };
-    if asks_first(merchant, notice, payment) {
+    if asks_first(merchant, &notice, payment) {
         return None;
     }
-    let record = of_payment(verified(record(ctx, event, merchant), notice), payment);
-    let item = item(ctx, &record, notice, payment);
+    let record = of_payment(verified(record(ctx, event, merchant), &notice), payment);
+    let item = item(ctx, &record, &notice, payment);
     let payment = payment.clone();
     crate::failpoint::point("worker.verified");
     Some((item, record, payment))
-}
-
-/// Whether what was verified at accepting would be verified by the configuration that is in force now: a key may have
-/// been withdrawn since.
-fn holds_still(merchant: &Merchant, apps: &[AppId], notice: &Notice, received_at: Timestamp) -> bool {
-    let NoticeResult::Paid(payment) = &notice.result else { return false };
-    merchant.inbound_keys(received_at).any(|key| key.fingerprint() == notice.key_fingerprint)
-        && (merchant.settling.accept_md5 || notice.sign_type != SignType::Md5)
-        && payment.mch_id == merchant.mch_id
-        && apps.contains(&payment.appid)
 }
 
 /// Whether WeChat is asked before this is believed: its signature would hold for another message, too, or it is about

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::accepted::Accepted;
 use crate::bus::{Bus, Message};
 use crate::event::command::NotifyReceived;
 use crate::event::envelope::Envelope;
@@ -209,8 +208,9 @@ impl Settler<'_> {
             if place > 0 && place.is_multiple_of(AT_ONCE) {
                 tokio::task::yield_now().await;
             }
-            let item = if only_moves { None } else { item_of_record(&ctx, durable) };
-            if let Some(item) = item {
+            let record = &durable.record;
+            let event = if only_moves { None } else { event_of(record).ok() };
+            if let Some(item) = event.and_then(|event| item_of(&ctx, &record.subject, &event)) {
                 prepared.items.push(item);
                 prepared.places.push(place);
             } else {
@@ -231,15 +231,6 @@ impl Settler<'_> {
         tracing::error!(error, ?kept, "a record of the intake log is no message: its bytes are kept");
         Ok(None)
     }
-}
-
-fn item_of_record(ctx: &Context, durable: &Durable) -> Option<Item> {
-    let subject = &durable.record.subject;
-    if let Some(known) = durable.known.as_ref().and_then(|known| known.downcast_ref::<Accepted>()) {
-        return item_of(ctx, subject, (&known.event, Some(&known.notice)));
-    }
-    let event = event_of(&durable.record).ok()?;
-    item_of(ctx, subject, (&event, None))
 }
 
 fn event_of(record: &Record) -> Result<Envelope<NotifyReceived>, String> {

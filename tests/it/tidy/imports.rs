@@ -36,7 +36,6 @@ const MAY_USE: &[(&str, &str)] = &[
         "money ids clock secret sealed_box config telemetry event order refund reconciliation trade batcher failpoint",
     ),
     ("intake", "ids clock failpoint"),
-    ("accepted", "event wechat::v2::notify"),
     ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
     ("webhooks", "ids clock secret sealed_box config telemetry event store"),
@@ -53,7 +52,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "worker",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus intake accepted \
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus intake \
          batcher retry failpoint new_order new_refund merchant_setup webhooks",
     ),
     (
@@ -63,7 +62,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus intake accepted \
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus intake \
          batcher retry failpoint new_order new_refund webhooks ops reconciliation",
     ),
     (

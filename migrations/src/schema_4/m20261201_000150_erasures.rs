@@ -23,9 +23,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// `payer_key_prints` says which keys made names, and is no key. `scope` is JSON: whose rows an erasure may touch, as it
-/// was asked for. No pass that began before `last_pass_from_ms` is the last one. `openid` is there until the erasure has ended; `place` is the key of the last row read of `part`, in the `pass`-th
-/// way through the tables.
+/// `payer_key_prints` says which keys made names, and is no key. `scope` is JSON: whose rows an erasure may touch, as
+/// it was asked for. No pass that began before `last_pass_from_ms` is the last one. `openid` is there until the erasure
+/// has ended; `place` is the key of the last row read of `part`, in the `pass`-th way through the tables.
 const ERASURES: &str = "
 CREATE TABLE payer_keys (
   one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),

@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::connections::Kind;
-
 /// Bodies that all listeners hold at once, in KiB: with heads and buffers of ten thousand connections below half a
 /// gigabyte.
 const ALL_KIB: usize = 64 * 1024;
@@ -18,6 +16,15 @@ const LEFT: usize = 4;
 const OF_CLIENT: usize = 16;
 /// The same of bodies at the notifications' addresses, which ask for no key: those who fill them must be many.
 const OF_NOTIFYING_CLIENT: usize = 64;
+
+/// What a request is, as far as shares go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Notification,
+    /// Whether the process is alive or ready: always answered.
+    Health,
+    Other,
+}
 
 /// Shared by the listeners.
 #[derive(Debug, Clone, Default)]

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Kind};
 use super::connection::Phase;
 use crate::config::ConfigHandle;
 use crate::http::extract::client_addr::client_ip;
@@ -68,15 +68,6 @@ struct Entry {
 struct Used {
     connections: usize,
     notifications: usize,
-}
-
-/// What a request is, as far as shares go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Notification,
-    /// Whether the process is alive or ready: always answered.
-    Health,
-    Other,
 }
 
 /// Why a connection has no place.

@@ -25,9 +25,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::answer::Answer;
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Kind};
 use super::connection::{Ambiguous, Limits, MAX_HEAD_BYTES, Overloaded, Phase, Remote, Watched};
-use super::connections::{Connections, Kind, NoPlace, Place, Shares};
+use super::connections::{Connections, NoPlace, Place, Shares};
 use crate::config::{self, ConfigHandle};
 use crate::http::extract::body::MAX_BODY_BYTES;
 

@@ -1,7 +1,7 @@
 //! Asking for an erasure.
 //!
-//! What must stay true: only a payer who is known under the app is erased, and what was asked for last counts: a request
-//! beside one that has not ended begins it anew, with the later time.
+//! What must stay true: only a payer who is known under the app is erased, and what was asked for last counts: a
+//! request beside one that has not ended begins it anew, with the later time.
 
 use std::time::Duration;
 
@@ -37,6 +37,17 @@ impl Store {
     /// The name that stands for a payer where the openid must not.
     pub async fn payer_name(&self, openid: &OpenId) -> Result<String, DbError> {
         Ok(self.payers().await?.name(openid.as_str()))
+    }
+
+    /// How many keys made names that this process does not know: payers who have such a name are not found.
+    pub async fn missing_payer_keys(&self) -> Result<i64, DbError> {
+        let known = self.payers().await?.prints();
+        let rows = self.db.reader().rows("SELECT print FROM payer_key_prints", []).await?;
+        let mut missing = 0;
+        for row in &rows {
+            missing += i64::from(!known.contains(&row.get::<String>("print")?));
+        }
+        Ok(missing)
     }
 
     /// Asks for the erasure of a payer, whose sessions end at once and whose user is gone at once, and records who

@@ -9,7 +9,6 @@ use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::secret::{Secret, hmac_sha256};
-use crate::store::Store;
 use crate::store::db::{Db, DbError};
 
 const PREFIX: &str = "payer-";
@@ -40,7 +39,7 @@ impl Payers {
 
 impl Payers {
     /// What says which keys these are, and of no openid what it is. The first is that of the key that names.
-    fn prints(&self) -> Vec<String> {
+    pub fn prints(&self) -> Vec<String> {
         self.keys.iter().map(|key| name(key, PRINTED)).collect()
     }
 }
@@ -86,18 +85,5 @@ impl KnownPayers {
                 Ok(payers)
             })
             .await
-    }
-}
-
-impl Store {
-    /// How many keys made names that this process does not know: whoever has such a name is not found.
-    pub async fn missing_payer_keys(&self) -> Result<i64, DbError> {
-        let known = self.payers().await?.prints();
-        let rows = self.db.reader().rows("SELECT print FROM payer_key_prints", []).await?;
-        let mut missing = 0;
-        for row in &rows {
-            missing += i64::from(!known.contains(&row.get::<String>("print")?));
-        }
-        Ok(missing)
     }
 }

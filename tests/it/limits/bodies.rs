@@ -66,8 +66,8 @@ async fn notifications_leave_room_for_bodies_where_others_have_a_listener_and_a_
     for name in ["notify", "api"] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         addresses.push(listener.local_addr().unwrap());
-        let router = guarded(Router::new().route("/read", post(|body: Bytes| async move { body.len().to_string() })));
-        let router = router.merge(guarded(Router::new().route("/notify/main/pay", post(|_: Bytes| async { "" }))));
+        let read = post(|body: Bytes| async move { body.len().to_string() });
+        let router = guarded(Router::new().route("/read", read.clone()).route("/notify/main/pay", read));
         let settings = Server { max_connections: 4000, ..stage.config.server.clone() };
         let of = OfListener { name, settings, of_all: 4000, bodies: bodies.clone() };
         serving.push(tokio::spawn(serve(listener, router, of, stage.in_force.clone(), stop.clone())));

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::config::Server;
-use wxpay_worker::http::{OfListener, guarded, serve};
+use wxpay_worker::http::{OfListener, serve};
 
 use crate::harness::within_timeout;
 use crate::http::client::Reply;

@@ -1,4 +1,4 @@
-//! Whose rows an erasure may touch: the payer's under one app, and what nobody needs any more.
+//! Whose rows an erasure may touch: the payer's under one app, and what is needed no more.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,19 +12,21 @@ use crate::settling::on_both;
 /// Rows that have the openid and are another merchant's, or another app's.
 async fn others(service: &InProcess) {
     let db = service.store.db();
+    let now = service.clock.now().as_ms();
     let body = |appid: &str| format!("<xml><appid>{appid}</appid><openid><![CDATA[{OPENID}]]></openid></xml>");
     let message = json!({"data": {"body": STANDARD.encode(body("wx0"))}}).to_string().into_bytes();
     let quarantine = "INSERT INTO quarantine (merchant, reason, remote_addr, received_at_ms, body)
-                      VALUES ($1, 'r', '', 1, $2)";
+                      VALUES ($1, 'r', '', $3, $2)";
     let plain = format!("<xml><openid>{OPENID}</openid></xml>");
-    run(db, quarantine, ["foreign".into(), plain.clone().into_bytes().into()]).await;
-    run(db, quarantine, ["main".into(), body("wx00000000000000ff").into_bytes().into()]).await;
-    run(db, "INSERT INTO refused_bodies VALUES ('foreign', 'h', $1, 1)", [plain.into_bytes().into()]).await;
+    run(db, quarantine, ["foreign".into(), plain.clone().into_bytes().into(), now.into()]).await;
+    run(db, quarantine, ["main".into(), body("wx00000000000000ff").into_bytes().into(), now.into()]).await;
+    run(db, "INSERT INTO refused_bodies VALUES ('foreign', 'h', $1, $2)", [plain.into_bytes().into(), now.into()])
+        .await;
     for (id, subject) in [("d1", "pay.in.foreign.notify.received"), ("d2", "pay.in.main.notify.received")] {
         let letter = "INSERT INTO dead_letters (event_id, consumer, subject, headers, payload, reason, first_error,
                         last_error, attempts, parked_at_ms, state, ended_at_ms)
-                      VALUES ($1, 'c', $2, '[]', $3, 'r', 'e', 'e', 1, 1, 'discarded', 1)";
-        run(db, letter, [id.into(), subject.into(), message.clone().into()]).await;
+                      VALUES ($1, 'c', $2, '[]', $3, 'r', 'e', 'e', 1, $4, 'discarded', $4)";
+        run(db, letter, [id.into(), subject.into(), message.clone().into(), now.into()]).await;
     }
 }
 
@@ -65,6 +67,7 @@ on_both! {
         // The user, and the end of the sessions.
         let done = service.erasure(&asked).await;
         assert_eq!((&done["changed"], &done["removed"]), (&json!(1), &json!(2)), "{done}");
+        run(&db, "DELETE FROM dead_letters", []).await;
         service.finish().await;
     }
 
@@ -111,6 +114,7 @@ on_both! {
         service.asks_erasure().await;
         service.until_erased().await;
         assert!(holders(&db, OPENID).await.is_empty());
+        run(&db, "DELETE FROM dead_letters", []).await;
         service.finish().await;
     }
 }

@@ -32,8 +32,8 @@ const OPERATIONS: &[Operation] = &[
     post("/v1/ops/erasures", "erasePayer", "Erase what is kept of a payer")
         .about(
             "Ends the payer's sessions at once; the rest is done in the background. What came after the request stays, \
-             orders that may still be paid are waited for. Asked again before it has ended, it begins anew. A payer who is not known under the app is not \
-             found.",
+             orders that may still be paid are waited for. Asked again before it has ended, it begins anew. A payer \
+             who is not known under the app is not found.",
         )
         .key(Scope::Ops)
         .body("ErasureRequest")

@@ -85,8 +85,8 @@ fn taken(file: File) -> io::Result<Option<File>> {
 }
 
 /// Begins a file whose first record has this position; header and name are on the disk when it returns. `number` grows
-/// with each try: of files that begin at one position, the last in the order of names is the one that counts, also where
-/// the removal of another one was lost with the power.
+/// with each try: of files that begin at one position, the last in the order of names is the one that counts, also
+/// where the removal of another one was lost with the power.
 pub(super) fn begin(folder: &Path, database: DatabaseId, start: u64, number: &mut u64) -> io::Result<(File, Segment)> {
     *number = (*number).max(start);
     let (mut file, path) = loop {

@@ -2,7 +2,8 @@
 //! writes the outputs anew.
 //!
 //! Commands are the lines of its `console` blocks that begin with `$ `, continued by `> `. Comments between the blocks
-//! move the clock (`clock: 2026-11-03 09:30`) and await what happens meanwhile (`paid: A100001`, `refunded: R100001`).
+//! move the clock (`clock: 2026-11-03 09:30`), keep the schedule from asking (`unasked: A100003`), and await what
+//! happens meanwhile (`paid: A100001`, `refunded: R100001`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -130,6 +131,27 @@ impl Shell {
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
+    /// No query of the schedule is to be ahead of the command that asks about this order: the next one is due in nearly
+    /// an hour.
+    async fn leave_unasked(&self, order_no: &str) {
+        let later = self.service.clock.now().after(Duration::from_secs(3300)).as_ms();
+        let put_off = format!(
+            "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN {later} END,
+                               next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN {later} END
+             WHERE order_no = '{order_no}'"
+        );
+        let next =
+            format!("SELECT COALESCE(next_query_at_ms, next_look_at_ms) FROM orders WHERE order_no = '{order_no}'");
+        let is_put_off = || async {
+            self.service.until_idle().await;
+            self.service.run_sql(&put_off).await;
+            // One that was under way has set the time again.
+            self.service.until_idle().await;
+            (self.service.number(&next).await == later).then_some(())
+        };
+        self.service.found("an order that is not asked about", is_put_off).await;
+    }
+
     async fn mark(&self, name: &str, value: &str) {
         match name {
             "clock" => {
@@ -142,6 +164,7 @@ impl Shell {
                 );
                 self.service.until_number("days compared again", &due, |days| days == 0).await;
             }
+            "unasked" => self.leave_unasked(value).await,
             "paid" => drop(self.service.until_state(value, "paid").await),
             "refunded" => {
                 self.service.ends(value, "SUCCESS").await;

@@ -157,9 +157,10 @@ impl Shell {
             "clock" => {
                 let at = Timestamp::parse_beijing_spaced(&format!("{value}:00")).unwrap();
                 self.service.skip_to(at);
-                // A day that is compared again counts as open meanwhile.
+                // A day that is compared again counts as open until the comparison has ended, not only until it began.
                 let due = format!(
-                    "SELECT COUNT(*) FROM reconciliations WHERE next_at_ms <= {at} OR recheck_at_ms <= {at}",
+                    "SELECT COUNT(*) FROM reconciliations
+                      WHERE work <> 'idle' OR next_at_ms <= {at} OR recheck_at_ms <= {at}",
                     at = at.as_ms()
                 );
                 self.service.until_number("days compared again", &due, |days| days == 0).await;

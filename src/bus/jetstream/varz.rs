@@ -57,7 +57,7 @@ pub(super) async fn fetch(url: &str) -> Result<Varz, String> {
 }
 
 async fn get(url: &str) -> Result<reqwest::Response, reqwest::Error> {
-    // The address is http://: loading the machine's certificate authorities for each look would be for nothing.
+    // The address is http://: loading the machine's certificate authorities for each request would be for nothing.
     let rules = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(TIMEOUT);
     rules.redirect(reqwest::redirect::Policy::none()).build()?.get(url).send().await
 }

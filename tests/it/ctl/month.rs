@@ -166,7 +166,13 @@ impl Shell {
                 self.service.until_number("days compared again", &due, |days| days == 0).await;
             }
             "unasked" => self.leave_unasked(value).await,
-            "paid" => drop(self.service.until_state(value, "paid").await),
+            "paid" => {
+                self.service.until_state(value, "paid").await;
+                // A repair that asked about it ends with a comparison of its day.
+                let repairs = "SELECT (SELECT COUNT(*) FROM reconciliation_repairs WHERE state = 'running')
+                                    + (SELECT COUNT(*) FROM reconciliations WHERE work <> 'idle')";
+                self.service.until_number("repairs that go on", repairs, |repairs| repairs == 0).await;
+            }
             "refunded" => {
                 self.service.ends(value, "SUCCESS").await;
                 self.service.until_refunded(value, "succeeded").await;

@@ -41,10 +41,10 @@ async fn a_refusal_of_a_repeated_call_fails_no_order_that_the_first_call_placed(
         drop(locker);
     };
     let _ = tokio::join!(asking, meanwhile);
+    let _jobs = service.run_beside("relay,scheduler", &[]).await;
     service.until_state(&process.base, "A760001", "payable").await;
     let made = service.wechat_calls("unifiedorder", "A760001").await;
     assert!(made.len() >= 3, "placed, refused, and placed again under the same number: {made:?}");
-    let _jobs = service.run_beside("relay,scheduler", &[]).await;
     service.pay("A760001").await;
     service.until_state(&process.base, "A760001", "paid").await;
     service.finish().await;

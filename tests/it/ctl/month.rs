@@ -169,7 +169,7 @@ impl Shell {
             "paid" => {
                 self.service.until_state(value, "paid").await;
                 // A repair that asked about it ends with a comparison of its day.
-                let repairs = "SELECT (SELECT COUNT(*) FROM reconciliation_repairs WHERE state = 'running')
+                let repairs = "SELECT (SELECT COUNT(*) FROM reconciliation_repairs WHERE next_at_ms IS NOT NULL)
                                     + (SELECT COUNT(*) FROM reconciliations WHERE work <> 'idle')";
                 self.service.until_number("repairs that go on", repairs, |repairs| repairs == 0).await;
             }

@@ -31,6 +31,7 @@ proofs=(
     "console_replay --browser --test-name-pattern=wrong"
     "release"
     "dependencies"
+    "micro"
     "side_by_side"
     "first_hour"
 )
@@ -50,6 +51,8 @@ for proof in "${proofs[@]}"; do
         # bans.
         command=(sh -c "command -v cargo-deny >/dev/null || cargo install --locked cargo-deny &&
             cargo deny check bans licenses sources && deploy/sbom.sh >target/sbom.json")
+    elif [[ $name == micro ]]; then
+        command=(cargo run --release --manifest-path benches/micro/Cargo.toml -- --bench)
     elif [[ $name == side_by_side ]]; then
         command=(tests/upgrade/side-by-side.sh)
     elif [[ $name == first_hour ]]; then

@@ -1,13 +1,14 @@
 //! Two processes die at random moments while orders are placed and paid: two workers, or a worker and the process that
 //! accepts the notifications into its intake log.
 //!
-//! Small: forty orders and at least four kills, on NATS with PostgreSQL and on the embedded bus. Long: two hundred
-//! orders and twenty seconds of kills; the rarer moments of a crash show there. `WXPAY_TEST_SEED` repeats a storm.
+//! Small: forty orders and at least four kills, on NATS with PostgreSQL and on the embedded bus. Long: ten minutes of
+//! kills with orders all the while; the rarer moments of a crash show there. `WXPAY_TEST_SEED` repeats a storm.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Orders};
 use super::until;
@@ -31,8 +32,9 @@ fn seed() -> u64 {
     given.unwrap_or_else(|| wxpay_worker::clock::Clock::system().now().as_ms().unsigned_abs())
 }
 
-fn orders() -> usize {
-    size(40, 200)
+/// The amount of an order of this number.
+fn order(n: usize) -> (String, i64) {
+    (format!("A{n:06}"), 100 + i64::try_from(n).unwrap())
 }
 
 /// What runs in a storm: these roles in a process that stays, and those of the two that die.
@@ -48,7 +50,7 @@ const WITH_A_LOG: Cast = Cast { stays: "relay,scheduler", die: ["ingress,worker"
 
 /// Kills one of two processes every 0.3 to 1 s and starts another.
 async fn storm(rig: &Processes, (processes, cast): (&mut [Process; 2], &Cast), dice: &mut Dice) {
-    let (lasts, least_kills) = size((Duration::from_secs(4), 4), (Duration::from_secs(20), 10));
+    let (lasts, least_kills) = size((Duration::from_secs(4), 4), (Duration::from_secs(600), 100));
     let started = Instant::now();
     let mut kills = 0;
     while started.elapsed() < lasts || kills < least_kills {
@@ -58,32 +60,40 @@ async fn storm(rig: &Processes, (processes, cast): (&mut [Process; 2], &Cast), d
         processes[n] = rig.run_roles(cast.die[n]).await;
         kills += 1;
     }
+    let _ = writeln!(std::io::stderr(), "{kills} kills");
 }
 
-async fn survives_a_storm(rig: Processes, cast: Cast) {
+async fn survives_a_storm(storming: Processes, cast: Cast) {
     let seed = seed();
     // Past the test program's capture: a hang must leave it, too.
     let _ = writeln!(std::io::stderr(), "WXPAY_TEST_SEED={seed}");
+    let rig = &storming;
     let mut dice = Dice(seed | 1);
     let _stays = rig.run_roles(cast.stays).await;
     let mut mortal = [rig.run_roles(cast.die[0]).await, rig.run_roles(cast.die[1]).await];
     let base = &format!("http://127.0.0.1:{}", rig.port());
-    let orders: Orders = (0..orders()).map(|n| (format!("A{n:06}"), 100 + i64::try_from(n).unwrap())).collect();
-    let paying = stream::iter(&orders).map(|(order_no, amount_fen)| {
-        let rig = &rig;
-        async move {
-            until(&format!("pay parameters of {order_no}"), || async {
-                let (status, answer) = rig.try_post(base, "/v1/orders", &jsapi(order_no, *amount_fen)).await.ok()?;
-                assert!([200, 202, 503].contains(&status), "{status} {answer}");
-                (status == 200).then_some(())
-            })
-            .await;
-            rig.pay(order_no).await;
-        }
+    let over = &CancellationToken::new();
+    let (least, most) = size((40, 40), (200, 500_000));
+    let numbers = stream::iter(0..most).take_while(|n| std::future::ready(*n < least || !over.is_cancelled()));
+    let paying = numbers.map(|n| async move {
+        let (order_no, amount_fen) = order(n);
+        until(&format!("pay parameters of {order_no}"), || async {
+            let (status, answer) = rig.try_post(base, "/v1/orders", &jsapi(&order_no, amount_fen)).await.ok()?;
+            assert!([200, 202, 503].contains(&status), "{status} {answer}");
+            (status == 200).then_some(())
+        })
+        .await;
+        rig.pay(&order_no).await;
+        (order_no, amount_fen)
     });
-    // Few at a time, so that the load lasts as long as the storm.
-    let load = paying.buffer_unordered(8).collect::<Vec<()>>();
-    tokio::join!(storm(&rig, (&mut mortal, &cast), &mut dice), load);
+    // In the small instance few at a time, so that the load lasts as long as the storm.
+    let load = paying.buffer_unordered(size(8, 32)).collect::<Vec<_>>();
+    let kills = async {
+        storm(rig, (&mut mortal, &cast), &mut dice).await;
+        over.cancel();
+    };
+    let orders: Orders = tokio::join!(kills, load).1.into_iter().collect();
+    let _ = writeln!(std::io::stderr(), "{} orders", orders.len());
     for order_no in orders.keys() {
         until(&format!("{order_no} paid (seed {seed})"), || async {
             let (_, order) = rig.try_get(base, &format!("/v1/orders/{order_no}?merchant=main")).await.ok()?;
@@ -94,12 +104,12 @@ async fn survives_a_storm(rig: Processes, cast: Cast) {
     let db = rig.open_db().await;
     let bus = rig.open_bus(&db).await;
     until(&format!("an empty queue (seed {seed})"), || async { rig.is_drained(&db, &bus).await.then_some(()) }).await;
-    audit::all_paid_once(&rig, base, &orders).await;
-    audit::published_once(&rig, &db, "order.paid", orders.len()).await;
+    audit::all_paid_once(rig, base, &orders).await;
+    audit::published_once(rig, &db, "order.paid", orders.len()).await;
     if cast.has_log {
-        the_log_is_used(&rig, base).await;
+        the_log_is_used(rig, base).await;
     }
-    rig.finish().await;
+    storming.finish().await;
 }
 
 /// Every process that accepted was one like that which lives now: it settles from its log.

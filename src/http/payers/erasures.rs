@@ -5,9 +5,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::request::{all_seen, parse};
+use super::request::parse;
 use crate::clock::Timestamp;
 use crate::http::extract::auth::{Authorized, Ops};
+use crate::http::extract::client_addr::ClientIp;
 use crate::http::extract::path::RowPath;
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{NoQuery, StrictQuery};
@@ -16,9 +17,6 @@ use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ops;
 use crate::store::{Counts, Erasure};
-
-/// WeChat's openids have 28 characters. What is shorter is none, and may be a number of the business's by mistake.
-const OPENID_LEAST: usize = 20;
 
 /// An erasure as callers see it, without the openid.
 #[derive(Debug, Serialize)]
@@ -66,12 +64,9 @@ pub async fn ask(
     request: Request,
 ) -> Result<Response, Error> {
     let Posted { body, client, .. } = Posted::json(&app, request).await?;
-    let request = parse(&body, &all_seen(&app.config, &caller))?;
-    if request.openid.as_str().len() < OPENID_LEAST {
-        return Err(Error::NotFound("payer"));
-    }
-    let now = app.clock.now();
-    let asked = ops::erasures::ask((&app.store, &app.config), &operator(&caller, client), request, now).await?;
+    let operator = operator(&caller, client);
+    let request = parse(&body, &ops::erasures::apps(&app.config, &operator))?;
+    let asked = ops::erasures::ask((&app.store, &app.config), &operator, request, app.clock.now()).await?;
     let asked = asked.ok_or(Error::NotFound("payer"))?;
     Ok((StatusCode::ACCEPTED, axum::Json(ErasureJson::new(&asked))).into_response())
 }
@@ -81,9 +76,9 @@ pub async fn get(
     app: HttpState,
     caller: Authorized<Ops>,
     _: StrictQuery<NoQuery>,
+    ClientIp(client): ClientIp,
     RowPath(id): RowPath,
 ) -> Result<Response, Error> {
-    let seen = all_seen(&app.config, &caller);
-    let found = app.store.erasure(id).await?.filter(|of| caller.merchants().is_none() || seen.contains(&&of.app));
+    let found = ops::erasures::get((&app.store, &app.config), &operator(&caller, client), id).await?;
     Ok(axum::Json(ErasureJson::new(&found.ok_or(Error::NotFound("erasure"))?)).into_response())
 }

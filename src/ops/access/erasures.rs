@@ -5,16 +5,46 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::sessions;
 use super::sessions::{OfPayer, audited};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::ops::operator::Operator;
+use crate::ids::AppKey;
+use crate::ops::operator::{Operator, Page};
 use crate::store::{DbError, Erasure, Scope, Stepped, Store};
 
 /// Erasures that one run goes on with.
 const PER_RUN: u64 = 4;
 /// How long one run goes on.
 const RUN: Duration = Duration::from_secs(30);
+
+/// WeChat's openids have 28 characters. What is shorter is none, and may be a number of the business's by mistake.
+const OPENID_LEAST: usize = 20;
+
+/// The apps all of whose merchants the operator sees: what is erased of a payer may be any of theirs.
+pub fn apps<'c>(config: &'c Config, operator: &Operator) -> Vec<&'c AppKey> {
+    let mut apps = sessions::apps(config, operator);
+    apps.retain(|app| config.merchants.iter().all(|m| operator.sees(&m.key) || !m.apps.contains(*app)));
+    apps
+}
+
+/// An erasure that the operator may see.
+pub async fn get((store, config): (&Store, &Config), operator: &Operator, id: i64) -> Result<Option<Erasure>, DbError> {
+    let found = store.erasure(id).await?;
+    Ok(found.filter(|of| operator.merchants.is_none() || apps(config, operator).contains(&&of.app)))
+}
+
+/// Up to `limit` erasures that the operator may see, newest first, older than `before`.
+pub async fn list(
+    (store, config): (&Store, &Config),
+    operator: &Operator,
+    (before, limit): (Option<i64>, u64),
+) -> Result<Page<Erasure, i64>, DbError> {
+    let apps = operator.merchants.is_some().then(|| apps(config, operator));
+    let rows = store.erasures(apps.as_deref(), before, limit).await?;
+    let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(|last| last.id);
+    Ok(Page { rows, next })
+}
 
 /// Asks for an erasure, and ends the payer's sessions. One that is under way begins anew. None where no such payer is
 /// known under the app.
@@ -25,6 +55,9 @@ pub async fn ask(
     now: Timestamp,
 ) -> Result<Option<Erasure>, DbError> {
     let OfPayer { app, openid, .. } = &request;
+    if openid.as_str().len() < OPENID_LEAST {
+        return Ok(None);
+    }
     let Some(of_app) = config.apps.iter().find(|known| known.key == *app) else { return Ok(None) };
     let merchants = config.merchants.iter().filter(|merchant| merchant.apps.contains(app));
     let scope = Scope {

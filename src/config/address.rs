@@ -46,6 +46,42 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     Ok(url.origin().ascii_serialization())
 }
 
+/// A mail server: its host, its port, and whether TLS begins with STARTTLS. Without TLS there is none.
+pub(super) fn smtp(text: &str) -> Result<(String, u16, bool), String> {
+    let rule = "must be smtps://HOST:465, or smtp://HOST:587 where the server has STARTTLS";
+    let url = Url::parse(text).map_err(|_| rule)?;
+    let (port, is_starttls) = match url.scheme() {
+        "smtps" => (465, false),
+        "smtp" => (587, true),
+        _ => return Err(rule.into()),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must have no user and no password: smtp_username and smtp_password_file have them".into());
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(rule.into());
+    }
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(rule)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok((host, url.port().unwrap_or(port), is_starttls))
+}
+
+/// Who mails are from: an address, perhaps with a name before it.
+pub(super) fn mailbox(text: &str) -> Result<String, String> {
+    let address = match text.rsplit_once('<') {
+        Some((_, address)) => address.strip_suffix('>').unwrap_or_default(),
+        None => text,
+    };
+    let is_word =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"@<>\",;:".contains(&b));
+    let is_address = address.split_once('@').is_some_and(|(user, host)| is_word(user) && is_word(host));
+    if is_address && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be like wxpay@example.com or wxpay <wxpay@example.com>".into())
+    }
+}
+
 /// Where a simulator listens. Its listener with TLS is another one.
 pub(super) fn sandbox(text: &str) -> Result<String, String> {
     let url = origin(text)?;

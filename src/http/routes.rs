@@ -30,6 +30,7 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .route("/v1/orders/{order_no}/close", post(orders::close::close))
         .route("/v1/orders/{order_no}/attempts", post(orders::close::attempt))
         .route("/v1/orders/{order_no}/stream", get(orders::stream::stream))
+        .route("/v1/orders/{order_no}/revoke-token", post(orders::stream::revoke_token))
         .route("/v1/events", get(events::list::events))
         .route("/v1/orders/{order_no}/refunds", post(refunds::create::of_order))
         .route("/v1/orders/{order_no}/accept", post(orders::accept::accept))

@@ -38,8 +38,10 @@ pub enum Outcome {
     EventUnreadable,
     /// The endpoint's secret was sealed under another key.
     NoSecret,
-    /// A robot answered 200 and took no message.
+    /// A robot answered 200 and took no message; a mail server took no mail.
     Refused,
+    /// No mail server is configured, or not one that can be used.
+    NoMailServer,
 }
 
 named!(Outcome {
@@ -56,6 +58,7 @@ named!(Outcome {
     EventUnreadable = "event_unreadable",
     NoSecret = "no_secret",
     Refused = "refused",
+    NoMailServer = "no_mail_server",
 });
 
 /// An attempt's end.

@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, Outcome};
 use super::schedule::{Next, next};
-use super::sender::{Message, Sender};
-use super::wecom::body as robot_body;
+use super::sender::{Message, MessageResult, Sender};
 use crate::clock::{Clock, Timestamp};
 use crate::event::domain::{DomainData, DomainEvent, WebhookDisabled};
 use crate::event::envelope::{Envelope, EnvelopeError};
@@ -74,10 +73,10 @@ impl<'a> About<'a> {
 }
 
 /// What was sent and what came of it.
-struct Sent {
-    answer: Answer,
-    bytes: usize,
-    started_at: Timestamp,
+pub(super) struct Sent {
+    pub answer: Answer,
+    pub bytes: usize,
+    pub started_at: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -111,6 +110,18 @@ impl Maker {
             return Err(AttemptError::InFlight);
         }
         let sent = self.send_event(&endpoint, &delivery.event_id).await?;
+        self.replay_ended(&endpoint, delivery, (mark, claim), sent).await?;
+        Ok(())
+    }
+
+    /// Writes what an item of a replay came to: its attempt, its result.
+    pub(super) async fn replay_ended(
+        &self,
+        endpoint: &WebhookEndpoint,
+        delivery: &WebhookDelivery,
+        (mark, claim): (ReplayMark, String),
+        sent: Sent,
+    ) -> Result<(), DbError> {
         let is_success = sent.answer.is_success();
         let step = if is_success { DeliveryStep::Delivered } else { DeliveryStep::Unchanged };
         let result = ItemResult {
@@ -119,7 +130,7 @@ impl Maker {
             error: sent.answer.error.clone(),
         };
         let of = OfDelivery { id: delivery.id, claim, step };
-        let mut attempt = attempt(&endpoint, &About::of(delivery), sent, (Cause::Replay, Some(of)), self.clock.now());
+        let mut attempt = attempt(endpoint, &About::of(delivery), sent, (Cause::Replay, Some(of)), self.clock.now());
         attempt.replayed = Some((mark, result));
         self.store.record_webhook_attempt(attempt).await?;
         Ok(())
@@ -152,40 +163,8 @@ impl Maker {
         }
     }
 
-    /// Attempts by the schedule at a robot: one message about as many of them as it holds. The others wait for the next
-    /// one.
-    pub async fn scheduled_together(&self, endpoint: &WebhookEndpoint, claimed: &[Claimed]) -> Result<(), DbError> {
-        let started_at = self.clock.now();
-        let (mut events, mut included) = (Vec::new(), Vec::new());
-        for one in claimed {
-            match self.event(&one.delivery.event_id).await? {
-                Ok(event) => {
-                    events.push(event);
-                    included.push(one);
-                }
-                Err(answer) => self.ended(one, Sent { answer, bytes: 0, started_at }).await?,
-            }
-        }
-        if events.is_empty() {
-            return Ok(());
-        }
-        let (body, reported) = robot_body(&events);
-        let answer = self.sender.tell(endpoint, &body, started_at).await;
-        // Where it takes no message, all of them wait as long as it asks for.
-        let reported = if answer.outcome == Outcome::Delivered { reported } else { included.len() };
-        let (reported, rest) = included.split_at(reported);
-        if let Some(first) = rest.first() {
-            let ids: Vec<i64> = rest.iter().map(|one| one.delivery.id).collect();
-            self.store.release_some_deliveries(&ids, &first.claim).await?;
-        }
-        for one in reported {
-            self.ended(one, Sent { answer: answer.clone(), bytes: body.len(), started_at }).await?;
-        }
-        Ok(())
-    }
-
     /// An event as it is stored, or why there is none.
-    async fn event(&self, event_id: &str) -> Result<Result<Value, Answer>, DbError> {
+    pub(super) async fn event(&self, event_id: &str) -> Result<Result<Value, Answer>, DbError> {
         let unreadable = || Answer::unsent(Outcome::EventUnreadable, "the stored event cannot be read");
         Ok(match self.store.event_json(event_id).await {
             Ok(Some(body)) => serde_json::from_str(&body).map_err(|_| unreadable()),
@@ -199,7 +178,11 @@ impl Maker {
     }
 
     /// Writes what an attempt by the schedule came to.
-    async fn ended(&self, Claimed { delivery, endpoint, claim }: &Claimed, sent: Sent) -> Result<(), DbError> {
+    pub(super) async fn ended(
+        &self,
+        Claimed { delivery, endpoint, claim }: &Claimed,
+        sent: Sent,
+    ) -> Result<(), DbError> {
         let now = self.clock.now();
         let step = Self::step(delivery, &sent, now);
         let of = OfDelivery { id: delivery.id, claim: claim.clone(), step };
@@ -216,12 +199,11 @@ impl Maker {
 
     async fn send(&self, endpoint: &WebhookEndpoint, message: &Message) -> Sent {
         let started_at = self.clock.now();
-        if endpoint.format == EndpointFormat::Wecom {
+        if endpoint.format != EndpointFormat::Events {
             // What is not JSON becomes a line without a name.
             let event = serde_json::from_str(&message.body).unwrap_or_default();
-            let (body, _) = robot_body(&[event]);
-            let answer = self.sender.tell(endpoint, &body, started_at).await;
-            return Sent { answer, bytes: body.len(), started_at };
+            let MessageResult { answer, bytes, .. } = self.sender.tell(endpoint, &[event], started_at).await;
+            return Sent { answer, bytes, started_at };
         }
         let answer = match self.sender.secrets(endpoint, started_at) {
             Ok(secrets) => self.sender.post(&endpoint.url, &secrets, message, started_at).await,
@@ -287,7 +269,8 @@ fn attempt(
     let Sent { answer, bytes, started_at } = sent;
     let outcome = answer.outcome;
     counter!(WEBHOOK_ATTEMPTS_TOTAL, "outcome" => outcome.as_str()).increment(1);
-    let is_ours = matches!(outcome, Outcome::EventGone | Outcome::EventUnreadable | Outcome::NoSecret);
+    let is_ours =
+        matches!(outcome, Outcome::EventGone | Outcome::EventUnreadable | Outcome::NoSecret | Outcome::NoMailServer);
     NewAttempt {
         endpoint_id: endpoint.id.clone(),
         of,

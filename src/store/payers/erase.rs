@@ -161,9 +161,8 @@ impl Store {
 }
 
 fn readable(rows: &[Row]) -> impl Iterator<Item = Erasure> {
-    rows.iter().filter_map(|row| {
-        erasure(row).inspect_err(|error| tracing::error!(%error, "An erasure cannot be read")).ok()
-    })
+    rows.iter()
+        .filter_map(|row| erasure(row).inspect_err(|error| tracing::error!(%error, "An erasure cannot be read")).ok())
 }
 
 /// What was read: the place reached, and what is to be changed.

@@ -56,11 +56,12 @@ impl Store {
         row.map(|row| replay(&row)).transpose()
     }
 
-    /// The replay that is to be worked on: the one that was started first.
-    pub async fn running_replay(&self) -> Result<Option<Replay>, DbError> {
-        let sql = format!("SELECT {COLUMNS} FROM replays WHERE state = 'running' ORDER BY started_at_ms, id LIMIT 1");
-        let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
-        row.map(|row| replay(&row)).transpose()
+    /// The replays that are to be worked on: first the one that was started first.
+    pub async fn running_replays(&self, limit: u64) -> Result<Vec<Replay>, DbError> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM replays WHERE state = 'running' ORDER BY started_at_ms, id LIMIT {limit}");
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
+        rows.iter().map(replay).collect()
     }
 
     /// Whether a replay is to be worked on still.

@@ -108,10 +108,12 @@ impl Store {
 
     /// Gives some of them back, as due as they were.
     pub async fn release_some_deliveries(&self, ids: &[i64], claim: &str) -> Result<(), DbError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let ids_in = placeholders(1, ids.len(), 1);
         let sql = format!(
-            "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL
-             WHERE claim = $1 AND state = 'pending' AND id IN {ids_in}"
+            "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL WHERE claim = $1 AND id IN {ids_in}"
         );
         let values = std::iter::once(Value::from(claim)).chain(ids.iter().map(|id| Value::from(*id)));
         self.db.execute("webhook.release", sql, values.collect::<Vec<_>>()).await?;

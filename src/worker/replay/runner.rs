@@ -1,12 +1,14 @@
 //! The loop of the process that works on replays.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::item;
-use super::item::{Handled, handle};
+use super::item::{Handled, Work, handle};
 use crate::bus::Bus;
+use crate::clock::Timestamp;
 use crate::store::{DbError, Fenced, Lease, Replay};
 use crate::webhooks;
 use crate::worker::core::context::Context;
@@ -14,6 +16,8 @@ use crate::worker::core::context::Context;
 const LEASE: &str = "replay";
 /// Items that are read together.
 const BATCH: u64 = 100;
+/// Replays that run at once, where the ones before have to wait.
+const REPLAYS: u64 = 16;
 /// How often a replay that another process started is noticed.
 const IDLE: Duration = Duration::from_millis(500);
 /// After a fault of the database or the bus; the lease is given back meanwhile.
@@ -25,6 +29,8 @@ enum Round {
     Busy,
     /// Nothing to do here.
     Idle,
+    /// What is left of a replay goes to endpoints that get no message yet.
+    Resting,
 }
 
 /// Works on replays until cancelled, then gives the lease back.
@@ -35,11 +41,13 @@ pub async fn run(
     holder: String,
     cancel: CancellationToken,
 ) {
-    let mut runner = Runner { ctx, bus, webhooks, lease_for, holder, cancel: cancel.clone(), held: None, last: None };
+    let (cancel_of_runner, resting) = (cancel.clone(), HashMap::new());
+    let mut runner =
+        Runner { ctx, bus, webhooks, lease_for, holder, cancel: cancel_of_runner, held: None, last: None, resting };
     loop {
         let pause = match runner.round().await {
             Ok(Round::Busy) => Duration::ZERO,
-            Ok(Round::Idle) => IDLE,
+            Ok(Round::Idle | Round::Resting) => IDLE,
             Err(e) => {
                 tracing::warn!(error = %e, "a replay waits for the database or the bus");
                 runner.give_back().await;
@@ -72,29 +80,57 @@ struct Runner {
     held: Option<(Lease, Instant)>,
     /// When the last item began.
     last: Option<tokio::time::Instant>,
+    /// Endpoints that get no message about several events before then.
+    resting: HashMap<String, Timestamp>,
 }
 
 impl Runner {
     async fn round(&mut self) -> Result<Round, RunError> {
-        let store = self.ctx.store.clone();
-        let Some(replay) = store.running_replay().await? else {
+        let replays = self.ctx.store.running_replays(REPLAYS).await?;
+        if replays.is_empty() {
             self.give_back().await;
             return Ok(Round::Idle);
-        };
+        }
+        let now = self.ctx.clock.now();
+        self.resting.retain(|_, until| *until > now);
+        for replay in &replays {
+            match self.work(replay).await? {
+                // What is left of it has to wait: the next one does not.
+                Round::Resting => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(Round::Idle)
+    }
+
+    async fn work(&mut self, replay: &Replay) -> Result<Round, RunError> {
+        let store = self.ctx.store.clone();
         let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
-        let items = store.open_replay_items(&replay.id, BATCH).await?;
+        let resting: Vec<String> = self.resting.keys().cloned().collect();
+        let items = store.open_replay_items(&replay.id, &resting, BATCH).await?;
         if items.is_empty() {
+            if !resting.is_empty() && !store.open_replay_items(&replay.id, &[], 1).await?.is_empty() {
+                return Ok(Round::Resting);
+            }
             return Ok(self.unless_lost(store.finish_replay(&lease, &replay.id, self.ctx.clock.now()).await?));
         }
-        for item in items {
-            if !self.paced(&replay).await {
+        for work in item::gathered(&store, replay, items).await? {
+            if !self.paced(replay).await {
                 return Ok(Round::Idle);
             }
             let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
             if !store.is_replay_running(&replay.id).await? {
                 return Ok(Round::Busy);
             }
-            let mark = item::mark(&replay, &item);
+            let item = match work {
+                Work::One(item) => item,
+                Work::Together(endpoint, items) => {
+                    let until = self.webhooks.replayed_together(&endpoint, items).await?;
+                    self.resting.insert(endpoint.id, until);
+                    continue;
+                }
+            };
+            let mark = item::mark(replay, &item);
             let result = match handle(&self.ctx, (&self.bus, &self.webhooks), &mark).await? {
                 Handled::Written => continue,
                 Handled::Result(result) => result,

@@ -125,6 +125,8 @@ async fn answers_about_orders_and_money_are_as_described() {
     caller.get("/v1/payments/{transaction_id}", &format!("/v1/payments/{payment}")).await;
     let accept = json!({"transaction_id": payment, "reason": "Checked"});
     caller.post(&format!("{one}/accept"), "/v1/orders/A100001/accept", accept, 200).await;
+    let seen = json!({"reason": "It was seen"});
+    caller.post(&format!("{one}/revoke-token"), "/v1/orders/A100001/revoke-token", seen, 200).await;
     caller.get(&format!("{one}/history"), "/v1/orders/A100001/history").await;
     caller.service.leave_unfinished("an order is being closed, a refund is on its way");
     caller.service.leave_books_open("the same");

@@ -118,6 +118,7 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
         .route("/v1/ops/keys/{id}/revoke", post(ops::keys::revoke))
         .route("/v1/ops/sessions/end", post(payers::sessions::end))
         .route("/v1/ops/erasures", post(payers::erasures::ask))
+        .route("/v1/ops/erasures", get(payers::erasures::list))
         .route("/v1/ops/erasures/{id}", get(payers::erasures::get))
         .route("/v1/ops/notifications", get(ops::notifications::list))
         .route("/v1/ops/notifications/{id}", get(ops::notifications::get))

@@ -4,15 +4,18 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 
 use super::request::parse;
 use crate::clock::Timestamp;
 use crate::http::extract::auth::{Authorized, Ops};
 use crate::http::extract::client_addr::ClientIp;
+use crate::http::extract::cursor;
 use crate::http::extract::path::RowPath;
 use crate::http::extract::posted::Posted;
-use crate::http::extract::query::{NoQuery, StrictQuery};
+use crate::http::extract::query::{NoQuery, Params, QueryParams, StrictQuery};
 use crate::http::ops::operator;
+use crate::http::ops::query::limit;
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ops;
@@ -69,6 +72,33 @@ pub async fn ask(
     let asked = ops::erasures::ask((&app.store, &app.config), &operator, request, app.clock.now()).await?;
     let asked = asked.ok_or(Error::NotFound("payer"))?;
     Ok((StatusCode::ACCEPTED, axum::Json(ErasureJson::new(&asked))).into_response())
+}
+
+pub struct ErasuresQuery {
+    before: Option<i64>,
+    limit: u64,
+}
+
+impl QueryParams for ErasuresQuery {
+    const NAMES: &'static [&'static str] = &["after", "limit"];
+
+    fn read(params: &Params) -> Result<ErasuresQuery, Error> {
+        Ok(ErasuresQuery { before: params.parsed("after", |text| cursor::read('e', text))?, limit: limit(params)? })
+    }
+}
+
+/// `GET /v1/ops/erasures`: newest first.
+pub async fn list(
+    app: HttpState,
+    caller: Authorized<Ops>,
+    StrictQuery(query): StrictQuery<ErasuresQuery>,
+    ClientIp(client): ClientIp,
+) -> Result<Response, Error> {
+    let place = (query.before, query.limit);
+    let page = ops::erasures::list((&app.store, &app.config), &operator(&caller, client), place).await?;
+    let rows: Vec<ErasureJson<'_>> = page.rows.iter().map(ErasureJson::new).collect();
+    let next = page.next.map(|id| cursor::write('e', id));
+    Ok(axum::Json(json!({"erasures": rows, "next": next})).into_response())
 }
 
 /// `GET /v1/ops/erasures/{id}`

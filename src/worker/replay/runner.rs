@@ -41,9 +41,18 @@ pub async fn run(
     holder: String,
     cancel: CancellationToken,
 ) {
-    let (cancel_of_runner, resting) = (cancel.clone(), HashMap::new());
-    let mut runner =
-        Runner { ctx, bus, webhooks, lease_for, holder, cancel: cancel_of_runner, held: None, last: None, resting };
+    let mut runner = Runner {
+        ctx,
+        bus,
+        webhooks,
+        lease_for,
+        holder,
+        cancel: cancel.clone(),
+        held: None,
+        last: None,
+        resting: HashMap::new(),
+        waiting: HashMap::new(),
+    };
     loop {
         let pause = match runner.round().await {
             Ok(Round::Busy) => Duration::ZERO,
@@ -82,6 +91,8 @@ struct Runner {
     last: Option<tokio::time::Instant>,
     /// Endpoints that get no message about several events before then.
     resting: HashMap<String, Timestamp>,
+    /// Replays of which nothing is left but deliveries to these, until the first of them gets one.
+    waiting: HashMap<String, Timestamp>,
 }
 
 impl Runner {
@@ -93,10 +104,17 @@ impl Runner {
         }
         let now = self.ctx.clock.now();
         self.resting.retain(|_, until| *until > now);
+        self.waiting.retain(|_, until| *until > now);
         for replay in &replays {
+            if self.waiting.contains_key(&replay.id) {
+                continue;
+            }
             match self.work(replay).await? {
                 // What is left of it has to wait: the next one does not.
-                Round::Resting => {}
+                Round::Resting => {
+                    let until = self.resting.values().min().copied().unwrap_or(now);
+                    self.waiting.insert(replay.id.clone(), until);
+                }
                 other => return Ok(other),
             }
         }

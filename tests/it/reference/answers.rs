@@ -200,6 +200,7 @@ async fn answers_to_operators_are_as_described() {
     let sessions = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "reason": "A phone was lost"});
     caller.post("/v1/ops/sessions/end", "/v1/ops/sessions/end", sessions.clone(), 200).await;
     let erasure = caller.post("/v1/ops/erasures", "/v1/ops/erasures", sessions, 202).await;
+    caller.get("/v1/ops/erasures", "/v1/ops/erasures").await;
     caller.get("/v1/ops/erasures/{id}", &format!("/v1/ops/erasures/{}", erasure["id"])).await;
     caller.get("/v1/ops/audit", "/v1/ops/audit").await;
     caller.service.finish().await;

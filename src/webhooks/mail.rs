@@ -31,8 +31,12 @@ const ANSWER_CHARS: usize = 500;
 
 /// The addresses of `mailto:ops@example.com,finance@example.com`.
 fn recipients(text: &str) -> Result<Vec<Address>, AddressError> {
-    let listed = text.strip_prefix(MAILTO).filter(|_| text.len() <= MAX_BYTES && text.is_ascii());
-    let listed = listed.ok_or(AddressError::Mailto)?.split(',');
+    let listed = text.strip_prefix(MAILTO).filter(|_| text.len() <= MAX_BYTES).ok_or(AddressError::Mailto)?;
+    // What a URL gives a meaning of its own is in no address here.
+    if !listed.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.,_+-= ".contains(&b)) {
+        return Err(AddressError::Mailto);
+    }
+    let listed = listed.split(',');
     let parsed: Result<Vec<Address>, _> = listed.map(|one| one.trim().parse::<Address>()).collect();
     let parsed = parsed.map_err(|_| AddressError::Mailto)?;
     if (1..=RECIPIENTS).contains(&parsed.len()) { Ok(parsed) } else { Err(AddressError::Mailto) }

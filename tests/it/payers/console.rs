@@ -144,7 +144,7 @@ async fn who_may_do_neither_sees_nothing_and_others_only_what_is_of_their_mercha
         assert_eq!(of_none.submit(path, &fields(OPENID, "why not")).await.status, 422, "{path}");
     }
     assert_eq!(of_none.get(&one).await.status, 404);
-    let of_main = User::log_in(&service, Role::Admin, Some(&["main"])).await;
+    let of_main = User::log_in(&service, Role::Operator, Some(&["main"])).await;
     of_main.page(&one).await.shows("the payer asked for it");
     assert_eq!(service.number("SELECT COUNT(*) FROM audit WHERE action = 'sessions.end'").await, 0);
     assert_eq!(service.number(ERASURES).await, 1);

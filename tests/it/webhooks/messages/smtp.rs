@@ -38,14 +38,18 @@ impl Mail {
 
     /// The subject without its encoding.
     pub fn subject(&self) -> String {
-        let mut subject = String::new();
+        let (mut subject, mut was_encoded) = (String::new(), false);
         for word in self.header("Subject").split(' ') {
-            match word.strip_prefix("=?utf-8?b?").and_then(|rest| rest.strip_suffix("?=")) {
-                Some(encoded) => subject.push_str(&String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()),
-                None => subject.push_str(&format!(" {word}")),
+            let encoded = word.strip_prefix("=?utf-8?b?").and_then(|rest| rest.strip_suffix("?="));
+            // A blank between two encoded words is none.
+            if !(was_encoded && encoded.is_some()) && !subject.is_empty() {
+                subject.push(' ');
             }
+            let decoded = encoded.map(|text| String::from_utf8(STANDARD.decode(text).unwrap()).unwrap());
+            subject.push_str(&decoded.unwrap_or_else(|| word.to_owned()));
+            was_encoded = encoded.is_some();
         }
-        subject.trim().to_owned()
+        subject
     }
 
     pub fn text(&self) -> String {

@@ -2,8 +2,8 @@
 //!
 //! The dispatcher (`dispatcher`, in the role relay) makes deliveries of the feed and sends them; `attempt` makes one
 //! attempt and writes what it changes; `sender` signs and posts; `schedule` says when it is tried again; `address` and
-//! `lookup` say where a connection may go; `together` sends one message about several deliveries, `wecom` is what group robots of WeCom are sent, `mail` what
-//! people are mailed, `text` an event in words.
+//! `lookup` say where a connection may go; `together` sends one message about several deliveries; `wecom` is what group
+//! robots of WeCom are sent, `mail` what people are mailed, `text` an event in words.
 //!
 //! What must stay true: the address that was checked is the one that is connected to; what an endpoint wants is
 //! delivered at least once, under one id; of one order, an event is not sent while an earlier one is pending; an

@@ -149,8 +149,8 @@ impl Sender {
         String::from_utf8(plain).map_err(|_| KeyError::AnotherKey)
     }
 
-    /// Sends one message about the first of these events to an endpoint's robot or by mail, and awaits the answer within
-    /// `webhooks.timeout_ms`.
+    /// Sends one message about the first of these events to an endpoint's robot or by mail, and awaits the answer
+    /// within `webhooks.timeout_ms`.
     pub async fn tell(&self, endpoint: &WebhookEndpoint, events: &[Value], now: Timestamp) -> MessageResult {
         let started = Instant::now();
         let (answer, bytes, reported) = if endpoint.format == EndpointFormat::Mail {

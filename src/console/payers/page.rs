@@ -53,7 +53,7 @@ struct ErasurePage {
     facts: Facts,
 }
 
-/// Who may see what was done to payers: whoever may do some of it.
+/// Who may see what was done to payers: who may do some of it.
 pub fn require(viewer: &Viewer) -> Result<(), Fault> {
     if viewer.may(Right::Accept) { Ok(()) } else { viewer.require(Right::Admin) }
 }

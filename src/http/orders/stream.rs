@@ -2,7 +2,8 @@
 //!
 //! For the business by its API key, for a payer's page by the order's own token: as a header, or in the query, since an
 //! `EventSource` sends no headers. What must stay true: the token reads this one stream, ends a day after the order or
-//! when it is revoked, also what it opened, and shows nothing that is the business's alone; an API key is never read from a query.
+//! when it is revoked, also what it opened, and shows nothing that is the business's alone; an API key is never read
+//! from a query.
 //!
 //! Every event is the whole state, so a client that missed some has lost nothing; the event id is the order's version,
 //! and who names the last one it saw is not sent it again. A stream ends when the order is credited, closed or failed,

@@ -42,7 +42,8 @@ impl Mail {
         for word in self.header("Subject").split(' ') {
             let encoded = word.strip_prefix("=?utf-8?b?").and_then(|rest| rest.strip_suffix("?="));
             // A blank between two encoded words is none.
-            if !(was_encoded && encoded.is_some()) && !subject.is_empty() {
+            let is_joined = was_encoded && encoded.is_some();
+            if !is_joined && !subject.is_empty() {
                 subject.push(' ');
             }
             let decoded = encoded.map(|text| String::from_utf8(STANDARD.decode(text).unwrap()).unwrap());

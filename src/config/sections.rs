@@ -209,14 +209,14 @@ pub struct Webhooks {
 pub struct Smtp {
     pub host: String,
     pub port: u16,
-    /// Whether TLS begins with STARTTLS; with the connection otherwise.
-    pub is_starttls: bool,
     /// Who the mails are from: `wxpay <wxpay@example.com>`.
     pub from: String,
     /// The user and the password.
     pub login: Option<(String, Secret)>,
     /// Whom to trust instead of the authorities that this host knows.
     pub ca_file: Option<PathBuf>,
+    /// The domains that mails may go to.
+    pub domains: Vec<String>,
 }
 
 /// `[reconcile]`: bills, and comparing them with the books.

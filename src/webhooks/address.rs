@@ -37,6 +37,8 @@ pub enum AddressError {
     Mailto,
     #[error("cannot be mailed to: no mail server is configured (webhooks.smtp_url)")]
     NoMailServer,
+    #[error("has an address whose domain is not among webhooks.mail_domains")]
+    MailDomain,
     #[error("has no secret: there is nothing to rotate")]
     NoSecret,
     /// Its key would be stored and shown as any part of an address.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Claimed, Maker};
 use super::schedule::pause_between;
+use crate::clock::Timestamp;
 use crate::store::{DbError, EndpointFormat, Fenced, LONGEST_PAUSE, Lease, WebhookDelivery, WebhookEndpoint};
 
 const LEASE: &str = "webhooks";
@@ -97,6 +98,10 @@ impl Dispatcher {
                     Fenced::Done(moved) => is_busy |= moved > 0,
                 }
             }
+            // It waits for a process that has a mail server.
+            if endpoint.format == EndpointFormat::Mail && !self.maker.sender.has_mail_server() {
+                continue;
+            }
             let slots = self.slots.entry(endpoint.id.clone()).or_insert_with(|| Arc::new(Semaphore::new(SLOTS)));
             let slots = Arc::clone(slots);
             let free = match pause_between(endpoint.format) {
@@ -108,13 +113,14 @@ impl Dispatcher {
             if free == 0 {
                 continue;
             }
-            let due = store.due_deliveries(&endpoint.id, self.maker.clock.now(), free).await?;
+            let is_one_message = pause_between(endpoint.format).is_some();
+            let due = store.due_deliveries(&endpoint.id, self.maker.clock.now(), (free, is_one_message)).await?;
             if due.is_empty() {
                 continue;
             }
             let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
             // A replay may have sent one meanwhile.
-            if pause_between(endpoint.format).is_some() && !self.maker.begins_message(&endpoint).await? {
+            if is_one_message && !self.maker.begins_message(&endpoint).await? {
                 continue;
             }
             if !self.send(&lease, &endpoint, due, &slots).await? {
@@ -134,7 +140,7 @@ impl Dispatcher {
         slots: &Arc<Semaphore>,
     ) -> Result<bool, DbError> {
         let ids: Vec<i64> = due.iter().map(|delivery| delivery.id).collect();
-        let claim_ms = self.maker.claim_ms();
+        let claim_ms = self.maker.claim_ms(endpoint.format);
         let claimed = self.maker.store.claim_deliveries(lease, &ids, &self.holder, claim_ms).await?;
         let Fenced::Done(claimed) = claimed else { return Ok(false) };
         if endpoint.format != EndpointFormat::Events {
@@ -154,10 +160,12 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// Whether an endpoint was sent a message a moment ago. A time that is too far ahead is another clock's.
+    /// Whether an endpoint was sent a message a moment ago, or the next one is a replay's. A time that is too far ahead
+    /// is another clock's.
     fn rests(&self, endpoint: &WebhookEndpoint) -> bool {
         let now = self.maker.clock.now();
-        endpoint.next_message_at.is_some_and(|at| now < at && at <= now.after(LONGEST_PAUSE))
+        let is_ahead = |at: Timestamp| now < at && at <= now.after(LONGEST_PAUSE);
+        endpoint.next_message_at.is_some_and(is_ahead) || endpoint.replay_first_until.is_some_and(is_ahead)
     }
 
     /// One message about all of these.

@@ -1,6 +1,7 @@
 //! Mail to operators: events as lines of text, many of them in one mail, over SMTP with TLS.
 //!
-//! What must stay true: nothing is sent without TLS; the password is in no error, log or row, also where a server
+//! What must stay true: nothing is sent without TLS from the first byte on; nothing goes to a domain that is not
+//! configured; a mail that was taken is not one that failed, whatever follows; the password is in no error, log or row, also where a server
 //! repeats it; the same events have the same Message-ID and others have another one, so that a mailbox that drops
 //! repeats drops no event.
 
@@ -9,12 +10,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use lettre::Address;
+use lettre::address::Envelope;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::Error as SmtpError;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use serde_json::Value;
 
 use super::address::{AddressError, MAX_BYTES, RECIPIENTS};
@@ -28,6 +33,12 @@ use crate::store::MAILTO;
 const SUBJECT_MAX: usize = 120;
 /// Of a server's words, so much is kept.
 const ANSWER_CHARS: usize = 500;
+/// How long a server's answer to a whole mail is awaited: until then it may have been taken.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// How long a goodbye is.
+const PARTING: Duration = Duration::from_secs(5);
+/// The server's word for going away, whatever it was asked.
+const CLOSING: u16 = 421;
 
 /// The addresses of `mailto:ops@example.com,finance@example.com`.
 fn recipients(text: &str) -> Result<Vec<Address>, AddressError> {
@@ -42,9 +53,16 @@ fn recipients(text: &str) -> Result<Vec<Address>, AddressError> {
     if (1..=RECIPIENTS).contains(&parsed.len()) { Ok(parsed) } else { Err(AddressError::Mailto) }
 }
 
+/// The addresses, if all of them are in domains that may be mailed to.
+fn allowed(smtp: &Smtp, url: &str) -> Result<Vec<Address>, AddressError> {
+    let to = recipients(url)?;
+    let is_allowed = |address: &Address| smtp.domains.iter().any(|one| one.eq_ignore_ascii_case(address.domain()));
+    if to.iter().all(is_allowed) { Ok(to) } else { Err(AddressError::MailDomain) }
+}
+
 /// Checks what an endpoint of mails is to have for its address; answers it as it is stored.
-pub fn parse(text: &str) -> Result<String, AddressError> {
-    let all: Vec<String> = recipients(text)?.iter().map(ToString::to_string).collect();
+pub fn parse(text: &str, smtp: &Smtp) -> Result<String, AddressError> {
+    let all: Vec<String> = allowed(smtp, text)?.iter().map(ToString::to_string).collect();
     Ok(format!("{MAILTO}{}", all.join(",")))
 }
 
@@ -54,25 +72,68 @@ pub(super) async fn send(settings: &Webhooks, url: &str, events: &[Value]) -> (A
         let why = "webhooks.smtp_url is not configured: there is no mail server";
         return (Answer::unsent(Outcome::NoMailServer, why), 0);
     };
-    let (mail, transport) = match prepared(smtp, settings.timeout, url, events).await {
-        Ok(prepared) => prepared,
+    let mail = match allowed(smtp, url).map_err(Answer::refused).and_then(|to| compose(smtp, to, events)) {
+        Ok(mail) => mail,
         Err(answer) => return (answer, 0),
     };
-    let bytes = mail.formatted().len();
-    let answer = match tokio::time::timeout(settings.timeout, transport.send(mail)).await {
-        Ok(Ok(response)) => taken(smtp, &response),
-        Ok(Err(error)) => refused(smtp, &error),
-        Err(_) => Answer::unsent(Outcome::Timeout, "no answer in time"),
+    let bytes = mail.formatted();
+    let begun = tokio::time::timeout(settings.timeout, begun(smtp, settings.timeout, mail.envelope())).await;
+    let mut connection = match begun {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(answer)) => return (answer, bytes.len()),
+        Err(_) => return (late(), bytes.len()),
     };
-    (answer, bytes)
+    // From here on the server may have the mail, and its answer is worth more time.
+    let answer = match tokio::time::timeout(ANSWER_TIME, connection.message(&bytes)).await {
+        Ok(Ok(response)) => taken(smtp, &response),
+        Ok(Err(error)) => refused(smtp, &error, false),
+        Err(_) => late(),
+    };
+    part(connection);
+    (answer, bytes.len())
 }
 
-type Transport = AsyncSmtpTransport<Tokio1Executor>;
+fn late() -> Answer {
+    Answer { is_ours: true, ..Answer::unsent(Outcome::Timeout, "no answer in time") }
+}
 
-async fn prepared(smtp: &Smtp, timeout: Duration, url: &str, events: &[Value]) -> Result<(Message, Transport), Answer> {
-    let to = recipients(url).map_err(Answer::refused)?;
-    let mail = compose(smtp, to, events)?;
-    Ok((mail, transport(smtp, timeout).await?))
+/// A connection on which the mail's text is awaited.
+async fn begun(smtp: &Smtp, time: Duration, envelope: &Envelope) -> Result<AsyncSmtpConnection, Answer> {
+    let tls = tls(smtp).await?;
+    let (server, hello) = ((smtp.host.as_str(), smtp.port), ClientId::default());
+    let connected = AsyncSmtpConnection::connect_tokio1(server, Some(time), &hello, Some(tls), None).await;
+    let mut connection = connected.map_err(|error| refused(smtp, &error, true))?;
+    match introduced(smtp, envelope, &mut connection).await {
+        Ok(()) => Ok(connection),
+        Err((error, is_ours)) => {
+            part(connection);
+            Err(refused(smtp, &error, is_ours))
+        }
+    }
+}
+
+/// Up to the mail's text; or the error, and whether it is one of our server or our name instead of the recipients.
+async fn introduced(
+    smtp: &Smtp,
+    envelope: &Envelope,
+    connection: &mut AsyncSmtpConnection,
+) -> Result<(), (SmtpError, bool)> {
+    if let Some((user, password)) = &smtp.login {
+        let login = Credentials::new(user.clone(), password.expose().to_owned());
+        connection.auth(&[Mechanism::Plain, Mechanism::Login], &login).await.map_err(|error| (error, true))?;
+    }
+    let from = envelope.from().cloned();
+    connection.command(Mail::new(from, Vec::new())).await.map_err(|error| (error, true))?;
+    for address in envelope.to() {
+        connection.command(Rcpt::new(address.clone(), Vec::new())).await.map_err(|error| (error, false))?;
+    }
+    connection.command(Data).await.map_err(|error| (error, false))?;
+    Ok(())
+}
+
+/// Says goodbye, which changes nothing of what was answered, and which nobody awaits.
+fn part(mut connection: AsyncSmtpConnection) {
+    tokio::spawn(async move { tokio::time::timeout(PARTING, connection.abort()).await });
 }
 
 fn compose(smtp: &Smtp, to: Vec<Address>, events: &[Value]) -> Result<Message, Answer> {
@@ -128,8 +189,8 @@ fn text(events: &[Value], lines: &[Line]) -> String {
     text
 }
 
-async fn transport(smtp: &Smtp, timeout: Duration) -> Result<Transport, Answer> {
-    let no_tls = |what: &str| Answer::unsent(Outcome::NotConnected, what);
+async fn tls(smtp: &Smtp) -> Result<TlsParameters, Answer> {
+    let no_tls = |what: &str| Answer { is_ours: true, ..Answer::unsent(Outcome::NotConnected, what) };
     let mut tls = TlsParameters::builder(smtp.host.clone());
     if let Some(file) = &smtp.ca_file {
         let unreadable = "webhooks.smtp_ca_file cannot be read";
@@ -137,13 +198,7 @@ async fn transport(smtp: &Smtp, timeout: Duration) -> Result<Transport, Answer> 
         let authority = Certificate::from_pem(&pem).map_err(|_| no_tls(unreadable))?;
         tls = tls.certificate_store(CertificateStore::None).add_root_certificate(authority);
     }
-    let tls = tls.build_rustls().map_err(|_| no_tls("TLS cannot be set up"))?;
-    let tls = if smtp.is_starttls { Tls::Required(tls) } else { Tls::Wrapper(tls) };
-    let mut builder = Transport::builder_dangerous(smtp.host.clone()).port(smtp.port).tls(tls).timeout(Some(timeout));
-    if let Some((user, password)) = &smtp.login {
-        builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
-    }
-    Ok(builder.build())
+    tls.build_rustls().map_err(|_| no_tls("TLS cannot be set up"))
 }
 
 fn taken(smtp: &Smtp, response: &Response) -> Answer {
@@ -156,23 +211,29 @@ fn taken(smtp: &Smtp, response: &Response) -> Answer {
         retry_after: None,
         body,
         took: Duration::ZERO,
+        is_ours: false,
     }
 }
 
-fn refused(smtp: &Smtp, error: &lettre::transport::smtp::Error) -> Answer {
+/// What an error means. Only what the server says of recipients and of the mail counts against the endpoint: the server
+/// is the same for all of them.
+fn refused(smtp: &Smtp, error: &SmtpError, is_ours: bool) -> Answer {
     if let Some(code) = error.status() {
         let code = u16::from(code);
         let words = error.source().map(ToString::to_string).unwrap_or_default();
         let (status, body) = (Some(code), words_of(smtp, &words));
-        return Answer { status, body, ..Answer::unsent(Outcome::Refused, format!("the mail server answered {code}")) };
+        let is_ours = is_ours || code == CLOSING;
+        let answer = Answer::unsent(Outcome::Refused, format!("the mail server answered {code}"));
+        return Answer { status, body, is_ours, ..answer };
     }
-    if error.is_timeout() {
-        Answer::unsent(Outcome::Timeout, "no answer in time")
+    let answer = if error.is_timeout() {
+        return late();
     } else if error.is_client() {
-        Answer::unsent(Outcome::NotConnected, "the mail server offers no STARTTLS, or no way to log in that is known")
+        Answer::unsent(Outcome::NotConnected, "the mail server offers no way to log in that is known")
     } else {
         Answer::unsent(Outcome::NotConnected, "no connection, or its TLS certificate does not verify")
-    }
+    };
+    Answer { is_ours: true, ..answer }
 }
 
 /// A server's words without control characters; none where they repeat the password.

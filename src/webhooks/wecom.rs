@@ -134,6 +134,7 @@ pub(super) fn judged(answer: Answer) -> Answer {
         None => Answer {
             outcome: Outcome::Refused,
             error: Some("the answer is not a robot's: no errcode".to_owned()),
+            retry_after: None,
             ..answer
         },
     }

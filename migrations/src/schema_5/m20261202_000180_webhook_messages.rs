@@ -1,4 +1,5 @@
-//! When an endpoint that is sent messages about several events may be sent the next one: all processes keep to it.
+//! When an endpoint that is sent messages about several events may be sent the next one, and until when that one is a
+//! replay's: all processes keep to it.
 //!
 //! An older process keeps the pause between its own messages alone.
 
@@ -16,4 +17,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-const MESSAGES: &str = "ALTER TABLE webhook_endpoints ADD COLUMN next_message_at_ms BIGINT";
+const MESSAGES: &str = "
+    ALTER TABLE webhook_endpoints ADD COLUMN next_message_at_ms BIGINT
+    --;
+    ALTER TABLE webhook_endpoints ADD COLUMN replay_waits_until_ms BIGINT
+    --;
+    ALTER TABLE webhook_endpoints ADD COLUMN replay_first_until_ms BIGINT";

@@ -37,8 +37,9 @@ fn smtp(r: &mut Reader<'_>) -> Option<Option<Smtp>> {
     let user = r.optional("smtp_username", |text| Ok(text.to_owned()));
     let password = r.secret("smtp_password", "smtp_password_file", |text| Ok(Secret::new(text)));
     let ca_file = r.pem_file("smtp_ca_file", "-----BEGIN CERTIFICATE-----");
-    let (url, from, user, password, ca_file) = (url?, from?, user?, password?, ca_file?);
-    let Some((host, port, is_starttls)) = url else { return Some(None) };
+    let domains = r.items("mail_domains", address::mail_domain);
+    let (url, from, user, password, ca_file, domains) = (url?, from?, user?, password?, ca_file?, domains?);
+    let Some((host, port)) = url else { return Some(None) };
     let login = match (user, password) {
         (Some(user), Some(password)) => Some((user, password)),
         (None, None) => None,
@@ -55,5 +56,9 @@ fn smtp(r: &mut Reader<'_>) -> Option<Option<Smtp>> {
         r.problem("smtp_from", "is missing: smtp_url is given".into());
         return None;
     };
-    Some(Some(Smtp { host, port, is_starttls, from, login, ca_file }))
+    if domains.is_empty() {
+        r.problem("mail_domains", "is missing: smtp_url is given, and mails go to these domains alone".into());
+        return None;
+    }
+    Some(Some(Smtp { host, port, from, login, ca_file, domains }))
 }

@@ -41,8 +41,7 @@ pub async fn list(
     (before, limit): (Option<i64>, u64),
 ) -> Result<Page<Erasure, i64>, DbError> {
     let apps = operator.merchants.is_some().then(|| apps(config, operator));
-    let rows = store.erasures(apps.as_deref(), before, limit).await?;
-    let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(|last| last.id);
+    let (rows, next) = store.erasures(apps.as_deref(), before, limit).await?;
     Ok(Page { rows, next })
 }
 

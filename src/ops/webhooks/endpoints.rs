@@ -21,6 +21,8 @@ pub enum WebhookError {
     Address(#[from] AddressError),
     #[error("the merchant has as many endpoints as it may")]
     UsedUp,
+    #[error("another message was sent to this endpoint a moment ago")]
+    TooOften,
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("{0}")]
@@ -101,6 +103,7 @@ pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Res
         position: 0,
         failing_since: None,
         next_message_at: None,
+        replay_first_until: None,
         created_at: now,
         created_by: operator.name.clone(),
         updated_at: now,
@@ -123,8 +126,9 @@ async fn addressed(maker: &Maker, format: EndpointFormat, url: &str) -> Result<(
             (robot.address.clone(), Some(robot))
         }
         EndpointFormat::Mail => {
-            let url = parse_mailto(url)?;
-            return if maker.sender.has_mail_server() { Ok((url, None)) } else { Err(AddressError::NoMailServer) };
+            let settings = maker.sender.settings();
+            let smtp = settings.webhooks.smtp.as_ref().ok_or(AddressError::NoMailServer)?;
+            return Ok((parse_mailto(url, smtp)?, None));
         }
     };
     maker.sender.check(&url).await?;
@@ -214,13 +218,15 @@ pub async fn delete(maker: &Maker, operator: &Operator, id: &str, reason: String
     if maker.store.delete_webhook(id, &audit).await? { Ok(()) } else { Err(WebhookError::NotFound) }
 }
 
-/// Sends an event of no order to the endpoint and answers what came of it.
+/// Sends an event of no order to the endpoint and answers what came of it. Robots and mailboxes get it as one of the
+/// messages between which lies a pause.
 pub async fn test(maker: &Maker, operator: &Operator, id: &str) -> Result<Answer, WebhookError> {
     let endpoint = visible(&maker.store, operator, id).await?;
     let audit = entry(operator, ("webhook.test", String::new()), id, &endpoint.merchant, maker.clock.now());
     maker.store.record_audit(&audit).await?;
     maker.test(&endpoint).await.map_err(|e| match e {
         AttemptError::Store(e) => WebhookError::Store(e),
+        AttemptError::Rests(_) => WebhookError::TooOften,
         other => WebhookError::Defect(other.to_string()),
     })
 }

@@ -231,6 +231,9 @@ fn claim_of(n: &NewOrder) -> Option<Claim> {
 }
 
 async fn replace_token(tx: &WriteTx, (order_id, token, audit): &(i64, String, AuditEntry)) -> Result<(), DbError> {
-    tx.execute("UPDATE orders SET order_token = $2 WHERE id = $1", [(*order_id).into(), token.as_str().into()]).await?;
+    let sql = "UPDATE orders SET order_token = $2 WHERE id = $1";
+    if tx.execute(sql, [(*order_id).into(), token.as_str().into()]).await? != 1 {
+        return Err(DbError::Defect("the order whose token ends has no row".into()));
+    }
     write_audit(tx, audit).await
 }

@@ -48,21 +48,23 @@ impl Store {
         self.db.reader().rows(&sql, [id.into()]).await?.first().map(erasure).transpose()
     }
 
-    /// Up to `limit` erasures of these apps (of all where none are given), newest first, older than `before`. One that
-    /// cannot be read is left out.
+    /// Up to `limit` erasures of these apps (of all where none are given), newest first, older than `before`, and before
+    /// which there may be more. One that cannot be read is left out, and ends no list.
     pub async fn erasures(
         &self,
         apps: Option<&[&AppKey]>,
         before: Option<i64>,
         limit: u64,
-    ) -> Result<Vec<Erasure>, DbError> {
+    ) -> Result<(Vec<Erasure>, Option<i64>), DbError> {
         let mut only = Conditions::default();
         if let Some(apps) = apps {
             only.one_of("app", apps.iter().map(|app| app.as_str()));
         }
         only.add_option("id < {}", before);
         let sql = format!("SELECT {COLUMNS} FROM erasures WHERE {} ORDER BY id DESC LIMIT {limit}", only.text());
-        Ok(readable(&self.db.reader().rows(&sql, only.values()).await?).collect())
+        let rows = self.db.reader().rows(&sql, only.values()).await?;
+        let last = rows.last().filter(|_| rows.len() as u64 >= limit).map(|row| row.get("id")).transpose()?;
+        Ok((readable(&rows).collect(), last))
     }
 
     /// Erasures that are due, the longest due first. One that cannot be read keeps none of the others.

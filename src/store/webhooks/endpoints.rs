@@ -1,7 +1,5 @@
 //! The endpoints: made, changed, deleted, each with its audit row.
 
-use std::time::Duration;
-
 use sea_orm::Value;
 
 use super::types::{DisabledReason, EndpointChange, EndpointFormat, EndpointState, WebhookEndpoint};
@@ -15,12 +13,9 @@ use crate::store::outbox::LAST_POSITION;
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::writer::{Row, WriteTx};
 
-/// The longest pause between two messages about several events.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-
 const COLUMNS: &str = "id, merchant, url, description, event_types, secret, old_secret, old_secret_until_ms, state,
                        disabled_reason, disabled_at_ms, position, failing_since_ms, created_at_ms, created_by,
-                       updated_at_ms, format, next_message_at_ms";
+                       updated_at_ms, format, next_message_at_ms, replay_first_until_ms";
 
 impl Store {
     /// Stores an endpoint, which gets what is emitted from now on; `false` where its merchant has `most` already.
@@ -100,29 +95,6 @@ impl Store {
     ) -> Result<bool, DbError> {
         let write = (id.to_owned(), sealed.to_owned(), old_until, audit.clone());
         self.db.write("webhook.rotate", write, |tx, write| Box::pin(rotate(tx, write))).await
-    }
-
-    /// Begins a message about several events: `false` before the time of the next one. From `now` on the next one has
-    /// to wait for `pause`. A time further ahead than [`LONGEST_PAUSE`] was written by another clock, and counts not.
-    pub async fn begin_message(
-        &self,
-        id: &str,
-        (now, before): (Timestamp, Timestamp),
-        pause: Duration,
-    ) -> Result<bool, DbError> {
-        let sql = "UPDATE webhook_endpoints SET next_message_at_ms = $2
-                   WHERE id = $1 AND (next_message_at_ms IS NULL OR next_message_at_ms <= $3
-                                      OR next_message_at_ms > $4)";
-        let (next, far) = (now.after(pause), now.after(LONGEST_PAUSE));
-        let values = [id.into(), next.as_ms().into(), before.as_ms().into(), far.as_ms().into()];
-        Ok(self.db.execute("webhook.message", sql, values).await? > 0)
-    }
-
-    /// Sends an endpoint no message before then.
-    pub async fn put_off_messages(&self, id: &str, until: Timestamp) -> Result<(), DbError> {
-        let sql = "UPDATE webhook_endpoints SET next_message_at_ms = $2 WHERE id = $1 AND next_message_at_ms < $2";
-        self.db.execute("webhook.message", sql, [id.into(), until.as_ms().into()]).await?;
-        Ok(())
     }
 
     /// Deletes an endpoint with its secrets; what waits for it is cancelled.
@@ -259,6 +231,7 @@ fn endpoint(row: &Row) -> Result<WebhookEndpoint, DbError> {
         position: row.get("position")?,
         failing_since: time("failing_since_ms")?,
         next_message_at: time("next_message_at_ms")?,
+        replay_first_until: time("replay_first_until_ms")?,
         created_at: time("created_at_ms")?.ok_or_else(|| unknown("created_at_ms"))?,
         created_by: row.get("created_by")?,
         updated_at: time("updated_at_ms")?.ok_or_else(|| unknown("updated_at_ms"))?,

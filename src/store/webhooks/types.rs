@@ -115,6 +115,8 @@ pub struct WebhookEndpoint {
     pub failing_since: Option<Timestamp>,
     /// Where messages are about several events: when the next one may be sent.
     pub next_message_at: Option<Timestamp>,
+    /// Until when that one is a replay's.
+    pub replay_first_until: Option<Timestamp>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub updated_at: Timestamp,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use crate::bus::{Bus, ConsumerName, Delivery, Message, Parked, Parking, ParkingError, PublishError, Verdict};
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::{NoticeKind, NotifyReceived, QueryDue};
 use crate::event::envelope::{Envelope, EventData};
@@ -35,6 +36,8 @@ pub(super) enum Handled {
     Result(ItemResult),
     /// The database or the bus is away: the item stays open.
     Unavailable(String),
+    /// This endpoint gets no message before then: the item stays open.
+    Rests(String, Timestamp),
 }
 
 impl Handled {
@@ -250,6 +253,7 @@ async fn delivered(
         Ok(()) => Ok(Handled::Written),
         // What is being sent is sent once more after that: the process that sends it may have died.
         Err(e @ AttemptError::InFlight) => Ok(Handled::Unavailable(e.to_string())),
+        Err(AttemptError::Rests(until)) => Ok(Handled::Rests(delivery.endpoint_id.clone(), until)),
         Err(e @ AttemptError::EndpointGone) => Ok(Handled::failed("endpoint_gone", e.to_string())),
         Err(e @ AttemptError::EndpointDisabled) => Ok(Handled::failed("endpoint_disabled", e.to_string())),
         Err(AttemptError::Store(e)) => Err(e),

@@ -9,15 +9,17 @@ use super::item;
 use super::item::{Handled, Work, handle};
 use crate::bus::Bus;
 use crate::clock::Timestamp;
-use crate::store::{DbError, Fenced, Lease, Replay};
+use crate::store::{DbError, Fenced, Lease, Replay, ReplayMark, WebhookDelivery, WebhookEndpoint};
 use crate::webhooks;
 use crate::worker::core::context::Context;
 
 const LEASE: &str = "replay";
 /// Items that are read together.
 const BATCH: u64 = 100;
-/// Replays that run at once, where the ones before have to wait.
+/// Replays that are looked at together, where the ones before have to wait.
 const REPLAYS: u64 = 16;
+/// How often in a row a robot may take no message because it has got too many, before its items fail.
+const PUT_OFFS: u32 = 10;
 /// How often a replay that another process started is noticed.
 const IDLE: Duration = Duration::from_millis(500);
 /// After a fault of the database or the bus; the lease is given back meanwhile.
@@ -52,6 +54,7 @@ pub async fn run(
         last: None,
         resting: HashMap::new(),
         waiting: HashMap::new(),
+        put_offs: HashMap::new(),
     };
     loop {
         let pause = match runner.round().await {
@@ -93,22 +96,25 @@ struct Runner {
     resting: HashMap<String, Timestamp>,
     /// Replays of which nothing is left but deliveries to these, until the first of them gets one.
     waiting: HashMap<String, Timestamp>,
+    /// How often in a row these endpoints took no message because they had got too many.
+    put_offs: HashMap<String, u32>,
 }
 
 impl Runner {
     async fn round(&mut self) -> Result<Round, RunError> {
-        let replays = self.ctx.store.running_replays(REPLAYS).await?;
-        if replays.is_empty() {
-            self.give_back().await;
-            return Ok(Round::Idle);
-        }
         let now = self.ctx.clock.now();
         self.resting.retain(|_, until| *until > now);
         self.waiting.retain(|_, until| *until > now);
-        for replay in &replays {
-            if self.waiting.contains_key(&replay.id) {
-                continue;
+        let waiting: Vec<String> = self.waiting.keys().cloned().collect();
+        let replays = self.ctx.store.running_replays(&waiting, REPLAYS).await?;
+        if replays.is_empty() {
+            if waiting.is_empty() {
+                self.put_offs.clear();
+                self.give_back().await;
             }
+            return Ok(Round::Idle);
+        }
+        for replay in &replays {
             match self.work(replay).await? {
                 // What is left of it has to wait: the next one does not.
                 Round::Resting => {
@@ -118,7 +124,8 @@ impl Runner {
                 other => return Ok(other),
             }
         }
-        Ok(Round::Idle)
+        // All of them wait: there may be more behind them.
+        Ok(if replays.len() as u64 >= REPLAYS { Round::Busy } else { Round::Idle })
     }
 
     async fn work(&mut self, replay: &Replay) -> Result<Round, RunError> {
@@ -143,23 +150,57 @@ impl Runner {
             let item = match work {
                 Work::One(item) => item,
                 Work::Together(endpoint, items) => {
-                    let until = self.webhooks.replayed_together(&endpoint, items).await?;
-                    self.resting.insert(endpoint.id, until);
+                    self.tell(endpoint, items).await?;
                     continue;
                 }
             };
             let mark = item::mark(replay, &item);
             let result = match handle(&self.ctx, (&self.bus, &self.webhooks), &mark).await? {
+                Handled::Written if self.is_turn() => break,
                 Handled::Written => continue,
                 Handled::Result(result) => result,
                 Handled::Unavailable(why) => return Err(RunError::Unavailable(why)),
+                Handled::Rests(endpoint, until) => {
+                    self.resting.insert(endpoint, until);
+                    continue;
+                }
             };
             let written = store.finish_replay_item(&lease, &mark, &result, self.ctx.clock.now()).await?;
             if let Round::Idle = self.unless_lost(written) {
                 return Ok(Round::Idle);
             }
+            if self.is_turn() {
+                break;
+            }
         }
         Ok(Round::Busy)
+    }
+
+    /// One message about items to an endpoint, which then gets none for a while.
+    async fn tell(
+        &mut self,
+        endpoint: WebhookEndpoint,
+        items: Vec<(WebhookDelivery, ReplayMark)>,
+    ) -> Result<(), DbError> {
+        let so_far = self.put_offs.get(&endpoint.id).copied().unwrap_or_default();
+        let told = self.webhooks.replayed_together(&endpoint, items, so_far < PUT_OFFS).await?;
+        match told.is_put_off {
+            Some(true) => {
+                self.put_offs.insert(endpoint.id.clone(), so_far.saturating_add(1));
+            }
+            Some(false) => {
+                self.put_offs.remove(&endpoint.id);
+            }
+            None => {}
+        }
+        self.resting.insert(endpoint.id, told.until);
+        Ok(())
+    }
+
+    /// Whether an endpoint that rested may get a message again: it has few turns, and must not miss one.
+    fn is_turn(&self) -> bool {
+        let now = self.ctx.clock.now();
+        self.resting.values().any(|until| *until <= now)
     }
 
     fn unless_lost(&mut self, written: Fenced<()>) -> Round {

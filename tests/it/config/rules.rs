@@ -150,10 +150,19 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[server]", "[webhooks]\nsmtp_from = \"wxpay\"\n[server]", "webhooks.smtp_from: ", "wxpay <wxpay@example.com>"),
     (
         "[server]",
-        "[webhooks]\nsmtp_url = \"smtp://mail.cn\"\nsmtp_from = \"a@b.cn\"\nsmtp_username = \"a\"\n[server]",
+        "[webhooks]\nsmtp_url = \"smtps://mail.cn\"\nsmtp_from = \"a@b.cn\"\nsmtp_username = \"a\"\n[server]",
         "webhooks.smtp_password_file: ",
         "is missing",
     ),
+    ("[server]", "[webhooks]\nsmtp_url = \"smtp://mail.cn\"\n[server]", "webhooks.smtp_url: ", "without STARTTLS"),
+    (
+        "[server]",
+        "[webhooks]\nsmtp_url = \"smtps://mail.cn\"\nsmtp_from = \"a@b.cn\"\n[server]",
+        "webhooks.mail_domains: ",
+        "is missing",
+    ),
+    ("[server]", "[webhooks]\nmail_domains = [\"@b.cn\"]\n[server]", "webhooks.mail_domains: item 1 ", "a domain like"),
+    ("[server]", "[webhooks]\nsmtp_from = \"a@b..cn\"\n[server]", "webhooks.smtp_from: ", "wxpay <wxpay@example.com>"),
 ];
 
 #[test]

@@ -1,5 +1,1 @@
-//! Messages about several events: mails, and replays to robots.
 
-mod mail;
-mod smtp;
-mod together;

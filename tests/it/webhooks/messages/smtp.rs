@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -67,7 +67,9 @@ struct Shared {
     /// What follows a mail's last line, and how a recipient is answered.
     answers: Arc<Mutex<(String, String)>>,
     acceptor: TlsAcceptor,
-    is_starttls: bool,
+    is_plain: bool,
+    /// Mails that came to their end, taken or not.
+    offered: Arc<Mutex<Vec<Mail>>>,
 }
 
 /// Stops when dropped.
@@ -90,13 +92,13 @@ impl MailServer {
         MailServer::of(false, "127.0.0.1").await
     }
 
-    /// With STARTTLS.
-    pub async fn starttls() -> MailServer {
+    /// Without TLS: it would take any mail and any password.
+    pub async fn plain() -> MailServer {
         MailServer::of(true, "127.0.0.1").await
     }
 
     /// With a certificate for this name.
-    pub async fn of(is_starttls: bool, name: &str) -> MailServer {
+    pub async fn of(is_plain: bool, name: &str) -> MailServer {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();
@@ -124,7 +126,8 @@ impl MailServer {
             connections: watch::Sender::new(0),
             answers: Arc::new(Mutex::new(("250 2.0.0 queued as 4711".to_owned(), "250 2.1.5 ok".to_owned()))),
             acceptor: TlsAcceptor::from(Arc::new(config)),
-            is_starttls,
+            is_plain,
+            offered: Arc::default(),
         };
         let serving = tokio::spawn(accept(listener, shared.clone()));
         MailServer { port, folder, shared, serving }
@@ -132,10 +135,9 @@ impl MailServer {
 
     /// The lines of `[webhooks]`.
     pub fn config(&self) -> String {
-        let scheme = if self.shared.is_starttls { "smtp" } else { "smtps" };
         format!(
-            "smtp_url = \"{scheme}://127.0.0.1:{}\"\nsmtp_from = \"wxpay <{USER}>\"\nsmtp_username = \"{USER}\"\n\
-             smtp_password_file = {:?}\nsmtp_ca_file = {:?}\n",
+            "smtp_url = \"smtps://127.0.0.1:{}\"\nsmtp_from = \"wxpay <{USER}>\"\nsmtp_username = \"{USER}\"\n\
+             smtp_password_file = {:?}\nsmtp_ca_file = {:?}\nmail_domains = [\"Example.com\"]\n",
             self.port,
             self.file("password"),
             self.file("ca.pem"),
@@ -159,6 +161,11 @@ impl MailServer {
         self.shared.taken.borrow().clone()
     }
 
+    /// Mails that came to their end, taken or not.
+    pub fn offered(&self) -> Vec<Mail> {
+        self.shared.offered.lock().unwrap().clone()
+    }
+
     /// Connections that were made so far.
     pub fn connections(&self) -> usize {
         *self.shared.connections.borrow()
@@ -178,46 +185,19 @@ async fn accept(listener: TcpListener, shared: Shared) {
         shared.connections.send_modify(|count| *count += 1);
         let shared = shared.clone();
         tokio::spawn(async move {
-            if shared.is_starttls {
-                let Some(stream) = before_tls(stream).await else { return };
-                if let Ok(stream) = shared.acceptor.clone().accept(stream).await {
-                    serve(stream, &shared, false).await;
-                }
+            if shared.is_plain {
+                serve(stream, &shared).await;
             } else if let Ok(stream) = shared.acceptor.clone().accept(stream).await {
-                serve(stream, &shared, true).await;
+                serve(stream, &shared).await;
             }
         });
     }
 }
 
-/// Until STARTTLS; nothing else is taken.
-async fn before_tls(stream: TcpStream) -> Option<TcpStream> {
+/// Serves one client, which has to log in.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: &Shared) -> Option<()> {
     let mut stream = BufReader::new(stream);
     stream.write_all(b"220 mail.example.com ESMTP\r\n").await.ok()?;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
-        }
-        let answer = match line.to_uppercase().split_whitespace().next() {
-            Some("EHLO") => "250-mail.example.com\r\n250 STARTTLS\r\n",
-            Some("STARTTLS") => "220 ready\r\n",
-            _ => "530 5.7.0 STARTTLS first\r\n",
-        };
-        stream.write_all(answer.as_bytes()).await.ok()?;
-        if answer.starts_with("220") {
-            return Some(stream.into_inner());
-        }
-    }
-}
-
-/// Serves one client, which has to log in.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: &Shared, greets: bool) -> Option<()> {
-    let mut stream = BufReader::new(stream);
-    if greets {
-        stream.write_all(b"220 mail.example.com ESMTP\r\n").await.ok()?;
-    }
     let (mut mail, mut is_known, mut line) = (Mail::default(), false, String::new());
     loop {
         line.clear();
@@ -254,13 +234,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: &Shared, gr
                     }
                     mail.raw.push_str(&line);
                 }
+                shared.offered.lock().unwrap().push(mail.clone());
                 let answer = shared.answers.lock().unwrap().0.clone();
                 if answer.starts_with('2') {
                     shared.taken.send_modify(|taken| taken.push(std::mem::take(&mut mail)));
                 }
                 answer
             }
-            "QUIT" => "221 bye".to_owned(),
+            // As a server that is in no hurry: no answer ever comes.
+            "QUIT" => continue,
             _ => "502 not here".to_owned(),
         };
         stream.write_all(format!("{answer}\r\n").as_bytes()).await.ok()?;

@@ -9,16 +9,16 @@ use crate::settling::on_both;
 use crate::webhooks::receiver::{Received, Receiver};
 use crate::webhooks::{WEBHOOKS, endpoint, until, until_attempts};
 
-const REPLAYS: &str = "/v1/ops/replays";
+pub const REPLAYS: &str = "/v1/ops/replays";
 const KEY: &str = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa";
 const FAILED: &str = "SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'failed'";
 
-fn answer(receiver: &Receiver, errcode: i64) {
+pub fn answer(receiver: &Receiver, errcode: i64) {
     let body = json!({"errcode": errcode, "errmsg": "as the test says"}).to_string();
     receiver.answer(move |_| (StatusCode::OK, body.clone()).into_response());
 }
 
-async fn robot(service: &InProcess, receiver: &Receiver) -> Value {
+pub async fn robot(service: &InProcess, receiver: &Receiver) -> Value {
     let url = format!("{}?key={KEY}", receiver.url);
     let wanted = json!({"format": "wecom", "url": url, "events": ["order.payable"]});
     let (status, made) = service.post(WEBHOOKS, &wanted).await;
@@ -27,7 +27,7 @@ async fn robot(service: &InProcess, receiver: &Receiver) -> Value {
 }
 
 /// The orders that a message is about.
-fn orders(received: &Received) -> Vec<String> {
+pub fn orders(received: &Received) -> Vec<String> {
     let message: Value = serde_json::from_str(&received.body).unwrap();
     let content = message["markdown"]["content"].as_str().unwrap().to_owned();
     let events = content.lines().filter(|line| line.contains(" order.payable "));
@@ -35,7 +35,7 @@ fn orders(received: &Received) -> Vec<String> {
 }
 
 /// Deliveries of all these orders that were given up.
-async fn given_up(service: &InProcess, order_nos: &[String], endpoints: usize) {
+pub async fn given_up(service: &InProcess, order_nos: &[String], endpoints: usize) {
     for order_no in order_nos {
         service.place(order_no).await;
     }
@@ -50,7 +50,7 @@ async fn given_up(service: &InProcess, order_nos: &[String], endpoints: usize) {
     service.store.db().execute("test", give_up, Vec::new()).await.unwrap();
 }
 
-async fn started(service: &InProcess) -> String {
+pub async fn started(service: &InProcess) -> String {
     let select = json!({"kind": "webhook", "reason_class": "refused"});
     let wanted = json!({"select": select, "reason": "the group is back", "rate_per_second": 100});
     let (status, plan) = service.post(REPLAYS, &wanted).await;
@@ -61,13 +61,13 @@ async fn started(service: &InProcess) -> String {
     path
 }
 
-async fn until_done(service: &InProcess, path: &str) -> Value {
+pub async fn until_done(service: &InProcess, path: &str) -> Value {
     let done = || async { Some(service.get(path).await.1).filter(|replay| replay["state"] == "done") };
     service.found("the end of the replay", done).await
 }
 
 /// Numbers so long that some forty fit into a message.
-fn numbers(name: &str, count: usize) -> Vec<String> {
+pub fn numbers(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{name}-A-LONG-NUMBER-OF-AN-{n:03}")).collect()
 }
 

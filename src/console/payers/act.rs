@@ -47,8 +47,12 @@ pub async fn end_sessions(app: Console, Posted { viewer, fields }: Posted) -> Re
         Ok(request) => request,
         Err(entered) => return again(&app, &viewer, (entered, Entered::default())).await,
     };
-    ops::sessions::end(&app.store, &operator, request, app.clock.now()).await?;
-    Ok(flash::redirect(app.shared.jar, links::PAYERS, t.ended))
+    // A session may be of a payer of whom nothing is kept: it ends all the same.
+    let now = app.clock.now();
+    let is_known = ops::erasures::is_known((&app.store, &app.config), &request, now).await?;
+    ops::sessions::end(&app.store, &operator, request, now).await?;
+    let says = if is_known { t.ended } else { t.ended_unknown };
+    Ok(flash::redirect(app.shared.jar, links::PAYERS, says))
 }
 
 /// Shows what would be erased; with the openid's end typed in, asks for the erasure.

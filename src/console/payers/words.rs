@@ -31,6 +31,8 @@ words! {
         bad_openid: "openid 只能包含字母、数字、_ 和 -，最多 128 个字符。",
             "An openid has letters, digits, _ and -, 128 at most.";
         no_app: "请选择应用。", "Choose an app.";
+        ended_unknown: "会话已结束。但该应用下没有这个付款人的任何数据，请核对 openid。",
+            "Sessions have ended. Nothing is kept of such a payer under this app: check the openid.";
         unknown: "该应用下没有这个付款人，没有清除任何数据。",
             "No such payer is known under this app. Nothing was erased.";
         asked: "已登记清除，正在后台进行。", "The erasure goes on in the background.";

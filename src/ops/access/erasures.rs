@@ -57,14 +57,25 @@ pub async fn ask(
     if openid.as_str().len() < OPENID_LEAST {
         return Ok(None);
     }
-    let Some(of_app) = config.apps.iter().find(|known| known.key == *app) else { return Ok(None) };
-    let merchants = config.merchants.iter().filter(|merchant| merchant.apps.contains(app));
-    let scope = Scope {
-        appid: of_app.app_id.as_str().to_owned(),
-        merchants: merchants.map(|merchant| merchant.key.as_str().to_owned()).collect(),
-    };
+    let Some(scope) = scope(config, app) else { return Ok(None) };
     let audit = audited(store, operator, "payer.erase", &request, now).await?;
     store.ask_erasure((app, openid), &scope, &audit).await
+}
+
+/// Whether anything is kept of the payer under the app.
+pub async fn is_known((store, config): (&Store, &Config), of: &OfPayer, now: Timestamp) -> Result<bool, DbError> {
+    let Some(scope) = scope(config, &of.app) else { return Ok(false) };
+    store.is_payer_known(&of.app, &of.openid, &scope, now).await
+}
+
+/// Under which names the app and its merchants keep what is of a payer.
+fn scope(config: &Config, app: &AppKey) -> Option<Scope> {
+    let of_app = config.apps.iter().find(|known| known.key == *app)?;
+    let merchants = config.merchants.iter().filter(|merchant| merchant.apps.contains(app));
+    Some(Scope {
+        appid: of_app.app_id.as_str().to_owned(),
+        merchants: merchants.map(|merchant| merchant.key.as_str().to_owned()).collect(),
+    })
 }
 
 /// Goes on with erasures that are due; answers how many came to their end or to something that they wait for. One whose

@@ -47,8 +47,11 @@ impl Store {
         if self.db.execute("webhook.message", sql, values).await? > 0 {
             return Ok(true);
         }
-        let sql = "UPDATE webhook_endpoints SET replay_waits_until_ms = $2 WHERE id = $1";
-        let values = [id.into(), now.after(REPLAY_WAITS).as_ms().into()];
+        // It asks often, and need not be written each time.
+        let sql = "UPDATE webhook_endpoints SET replay_waits_until_ms = $2
+                   WHERE id = $1 AND (replay_waits_until_ms IS NULL OR replay_waits_until_ms < $3)";
+        let (until, soon) = (now.after(REPLAY_WAITS), now.after(REPLAY_WAITS / 2));
+        let values = [id.into(), until.as_ms().into(), soon.as_ms().into()];
         self.db.execute("webhook.message", sql, values).await?;
         Ok(false)
     }

@@ -131,7 +131,7 @@ async fn introduced(
     Ok(())
 }
 
-/// Says goodbye, which changes nothing of what was answered, and which nobody awaits.
+/// Says goodbye, which changes nothing of what was answered, and which is not awaited.
 fn part(mut connection: AsyncSmtpConnection) {
     tokio::spawn(async move { tokio::time::timeout(PARTING, connection.abort()).await });
 }

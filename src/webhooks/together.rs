@@ -1,7 +1,7 @@
 //! One message about several deliveries: of the schedule, or of a replay.
 //!
 //! What must stay true: of an endpoint's messages, those of all processes together keep the pause between them; neither
-//! the schedule nor a replay keeps the other from its turn; an item that has its result is not sent again.
+//! the schedule nor a replay keeps the other waiting for ever; an item that has its result is not sent again.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::store::{DbError, EndpointState, LONGEST_PAUSE, ReplayMark, WebhookDel
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
 /// What became of a message of a replay.
-pub struct Told {
+pub struct MessageEnd {
     /// When the endpoint may get another one.
     pub until: Timestamp,
     /// Of one that was sent: whether the robot took none because it had got too many.
@@ -81,15 +81,15 @@ impl Maker {
         endpoint: &WebhookEndpoint,
         items: Vec<(WebhookDelivery, ReplayMark)>,
         may_wait: bool,
-    ) -> Result<Told, DbError> {
+    ) -> Result<MessageEnd, DbError> {
         let started_at = self.clock.now();
-        let told = |until| Told { until, is_put_off: None };
+        let unsent = |until| MessageEnd { until, is_put_off: None };
         let endpoint = match self.store.webhook(&endpoint.id).await? {
             Some(endpoint) if endpoint.state == EndpointState::Enabled => endpoint,
-            _ => return Ok(told(started_at)),
+            _ => return Ok(unsent(started_at)),
         };
         if let Err(until) = self.begins_replayed_message(&endpoint).await? {
-            return Ok(told(until));
+            return Ok(unsent(until));
         }
         let until = started_at.after(pause_between(endpoint.format).unwrap_or_default());
         let claim = random_text(16);
@@ -110,7 +110,7 @@ impl Maker {
             }
         }
         if events.is_empty() {
-            return Ok(told(until));
+            return Ok(unsent(until));
         }
         let message = self.message(&endpoint, &events, started_at).await?;
         let pause = message.answer.retry_after.map(|pause| started_at.after(pause.min(LONGEST_PAUSE)));
@@ -123,7 +123,7 @@ impl Maker {
             self.of_replay(&endpoint, delivery, (mark.clone(), claim.clone()), sent)
         });
         self.store.record_webhook_attempts(attempts.collect()).await?;
-        Ok(Told { until: until.max(pause.unwrap_or(until)), is_put_off: Some(is_put_off) })
+        Ok(MessageEnd { until: until.max(pause.unwrap_or(until)), is_put_off: Some(is_put_off) })
     }
 
     /// Sends a message. A receiver that asks for a longer pause gets no other one meanwhile.

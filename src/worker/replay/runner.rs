@@ -16,7 +16,7 @@ use crate::worker::core::context::Context;
 const LEASE: &str = "replay";
 /// Items that are read together.
 const BATCH: u64 = 100;
-/// Replays that are looked at together, where the ones before have to wait.
+/// Replays that are read together, where the ones before have to wait.
 const REPLAYS: u64 = 16;
 /// How often in a row a robot may take no message because it has got too many, before its items fail.
 const PUT_OFFS: u32 = 10;
@@ -156,7 +156,7 @@ impl Runner {
             };
             let mark = item::mark(replay, &item);
             let result = match handle(&self.ctx, (&self.bus, &self.webhooks), &mark).await? {
-                Handled::Written if self.is_turn() => break,
+                Handled::Written if self.has_rested() => break,
                 Handled::Written => continue,
                 Handled::Result(result) => result,
                 Handled::Unavailable(why) => return Err(RunError::Unavailable(why)),
@@ -169,7 +169,7 @@ impl Runner {
             if let Round::Idle = self.unless_lost(written) {
                 return Ok(Round::Idle);
             }
-            if self.is_turn() {
+            if self.has_rested() {
                 break;
             }
         }
@@ -183,8 +183,8 @@ impl Runner {
         items: Vec<(WebhookDelivery, ReplayMark)>,
     ) -> Result<(), DbError> {
         let so_far = self.put_offs.get(&endpoint.id).copied().unwrap_or_default();
-        let told = self.webhooks.replayed_together(&endpoint, items, so_far < PUT_OFFS).await?;
-        match told.is_put_off {
+        let end = self.webhooks.replayed_together(&endpoint, items, so_far < PUT_OFFS).await?;
+        match end.is_put_off {
             Some(true) => {
                 self.put_offs.insert(endpoint.id.clone(), so_far.saturating_add(1));
             }
@@ -193,12 +193,12 @@ impl Runner {
             }
             None => {}
         }
-        self.resting.insert(endpoint.id, told.until);
+        self.resting.insert(endpoint.id, end.until);
         Ok(())
     }
 
-    /// Whether an endpoint that rested may get a message again: it has few turns, and must not miss one.
-    fn is_turn(&self) -> bool {
+    /// Whether an endpoint that rested may get a message again: it gets few, and must not miss one.
+    fn has_rested(&self) -> bool {
         let now = self.ctx.clock.now();
         self.resting.values().any(|until| *until <= now)
     }

@@ -111,11 +111,9 @@ async fn nothing_is_sent_without_tls_or_to_a_server_whose_certificate_does_not_v
         let lines = config.lines().filter(|line| !line.starts_with("smtp_ca_file"));
         lines.fold(String::new(), |all, line| all + line + "\n")
     };
-    for (server, config) in [
-        (&misnamed, misnamed.config()),
-        (&unknown, no_authority(unknown.config())),
-        (&plain, plain.config()),
-    ] {
+    for (server, config) in
+        [(&misnamed, misnamed.config()), (&unknown, no_authority(unknown.config())), (&plain, plain.config())]
+    {
         let service = service(&config).in_process().await;
         let made = endpoint(&service, OPS, &["order.paid"]).await;
         let (status, tested) = service.post(&format!("{}/test", path(&made)), &json!({})).await;

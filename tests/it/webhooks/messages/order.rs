@@ -1,4 +1,4 @@
-//! Whose turn the next message is: the schedule's or a replay's, of whatever process; and what ends a replay.
+//! Whose the next message is: the schedule's or a replay's, of which process ever; and what ends a replay.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::webhooks::{CONFIG, endpoint, until, until_attempts};
 const ASKED: &str = "SELECT COUNT(*) FROM webhook_endpoints WHERE replay_waits_until_ms IS NOT NULL";
 
 on_both! {
-    async fn processes_and_replays_take_turns_and_keep_the_pause(db: TestDb) {
+    async fn schedule_and_replays_alternate_and_processes_keep_the_pause(db: TestDb) {
         let service = TestService::new().on(db).config(CONFIG).roles("ingress").in_process().await;
         let group = Receiver::start().await;
         let robot = robot(&service, &group).await;
@@ -35,7 +35,7 @@ on_both! {
         assert!(!schedule(8).await && !replay(7).await);
         assert!(replay(8).await);
         assert!(!replay(12).await && schedule(12).await);
-        // A replay that does not come for its turn, as one that was cancelled, keeps the schedule for a while only.
+        // A replay that does not come for its message, as one that was cancelled, keeps the schedule for a while only.
         assert!(!schedule(16).await && !schedule(35).await);
         assert!(schedule(36).await);
         assert!(replay(40).await, "it waits still");
@@ -63,7 +63,7 @@ on_both! {
         let mut rounds = 0;
         while service.get(&path).await.1["state"] != "done" {
             rounds += 1;
-            assert!(rounds < 20, "the replay has no turn");
+            assert!(rounds < 20, "the replay gets no message");
             service.place(&format!("BUSY-AND-FRESH-{rounds}")).await;
             until(&service, &robot, "one that is due", |found| found["pending"].as_u64() >= Some(1)).await;
             service.skip(4);

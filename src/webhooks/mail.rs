@@ -1,9 +1,9 @@
 //! Mail to operators: events as lines of text, many of them in one mail, over SMTP with TLS.
 //!
 //! What must stay true: nothing is sent without TLS from the first byte on; nothing goes to a domain that is not
-//! configured; a mail that was taken is not one that failed, whatever follows; the password is in no error, log or row, also where a server
-//! repeats it; the same events have the same Message-ID and others have another one, so that a mailbox that drops
-//! repeats drops no event.
+//! configured; a mail that was taken is not one that failed, whatever follows; the password is in no error, log or row,
+//! also where a server repeats it; the same events have the same Message-ID and others have another one, so that a
+//! mailbox that drops repeats drops no event.
 
 use std::error::Error;
 use std::time::Duration;

@@ -48,8 +48,8 @@ impl Store {
         self.db.reader().rows(&sql, [id.into()]).await?.first().map(erasure).transpose()
     }
 
-    /// Up to `limit` erasures of these apps (of all where none are given), newest first, older than `before`, and before
-    /// which there may be more. One that cannot be read is left out, and ends no list.
+    /// Up to `limit` erasures of these apps (of all where none are given), newest first, older than `before`; and
+    /// before which one there may be more. One that cannot be read is left out, and ends no list.
     pub async fn erasures(
         &self,
         apps: Option<&[&AppKey]>,

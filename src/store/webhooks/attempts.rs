@@ -12,8 +12,8 @@ use crate::store::replay::results::write_result;
 use crate::store::writer::WriteTx;
 
 impl Store {
-    /// Writes an attempt at each of some deliveries that was made, all or none; answers whether an endpoint was disabled
-    /// by it.
+    /// Writes an attempt at each of some deliveries that was made, all or none; answers whether an endpoint was
+    /// disabled by it.
     ///
     /// What the receiver answered is written whatever became of the claim meanwhile. A failure changes only the
     /// delivery that is taken still: of one that another process has taken since, that one decides.

@@ -1,7 +1,7 @@
 //! Who sends an endpoint the next message about several events, and when.
 //!
 //! What must stay true: between two messages of all processes lies the pause; where both the schedule and a replay have
-//! something to say, neither keeps the other from it. A time too far ahead was written by another clock, and counts not.
+//! something to say, neither keeps the other from it. A time too far ahead was written by another clock: it counts not.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ impl Store {
         Ok(self.db.execute("webhook.message", sql, values).await? > 0)
     }
 
-    /// Begins a message of a replay: a moment after the schedule might have sent one, or where that one is the replay's.
-    /// `false` otherwise: the message after the schedule's next one is then the replay's.
+    /// Begins a message of a replay: a moment after the schedule might have sent one, or where that one is the
+    /// replay's. `false` otherwise: the message after the schedule's next one is then the replay's.
     pub async fn begin_replayed_message(&self, id: &str, now: Timestamp, pause: Duration) -> Result<bool, DbError> {
         let sql = "UPDATE webhook_endpoints SET next_message_at_ms = $2, replay_first_until_ms = NULL,
                      replay_waits_until_ms = NULL

@@ -49,7 +49,8 @@ on_both! {
         }
         let (_, page) = service.get("/v1/ops/erasures?limit=2").await;
         assert_eq!(page["erasures"], json!([]), "{page}");
-        let (_, page) = service.get(&format!("/v1/ops/erasures?limit=2&after={}", page["next"].as_str().unwrap())).await;
+        let rest = format!("/v1/ops/erasures?limit=2&after={}", page["next"].as_str().unwrap());
+        let (_, page) = service.get(&rest).await;
         assert_eq!((&page["erasures"][0]["id"], &page["next"]), (&asked["id"], &json!(null)), "{page}");
         service.finish().await;
     }

@@ -126,7 +126,7 @@ on_both! {
         };
         let taken = service.store.claim_replayed(&[(id, of(1))], "another process", 1000).await.unwrap();
         assert_eq!(taken, Vec::<i64>::new());
-        service.run_sql("UPDATE replay_items SET result = NULL").await;
+        service.run_sql("UPDATE replay_items SET result = NULL, done_at_ms = NULL").await;
         let taken = service.store.claim_replayed(&[(id, of(1))], "another process", 1000).await.unwrap();
         assert_eq!(taken, [id]);
         service.finish().await;

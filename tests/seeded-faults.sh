@@ -7,14 +7,14 @@
 #   tests/seeded-faults.sh decide outcome  only those of these areas
 #   FAULTS=3 tests/seeded-faults.sh        only the first three of each area
 #
-# Start it where the tests' services are known (tests/run.sh --services), for the faults of commit, consumer and
-# refunds.
+# Start it where the tests' services are known (tests/run.sh --services), for the faults of commit, consumer,
+# refunds and webhooks.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 areas=("$@")
-[[ ${#areas[@]} -gt 0 ]] || areas=(decide refund_decide outcome consumer commit refunds)
+[[ ${#areas[@]} -gt 0 ]] || areas=(decide refund_decide outcome consumer commit refunds webhooks)
 copy=$(mktemp -d "${TMPDIR:-/tmp}/wxpay-faults.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target/seeded-faults}

@@ -14,6 +14,7 @@ mod schema_1;
 mod schema_2;
 mod schema_3;
 mod schema_4;
+mod schema_5;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_4::m20261201_000120_approvals::Migration),
             Box::new(schema_4::m20261201_000121_webhook_formats::Migration),
             Box::new(schema_4::m20261201_000150_erasures::Migration),
+            Box::new(schema_5::m20261202_000180_webhook_messages::Migration),
         ]
     }
 }

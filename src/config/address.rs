@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use lettre::message::Mailbox;
 use url::{Host, Url, form_urlencoded};
 
 use super::{Bus, Server, Store, Wechat};
@@ -44,6 +45,37 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         return Err("must be an origin like https://m.example.com, without a path or trailing slash".into());
     }
     Ok(url.origin().ascii_serialization())
+}
+
+/// A mail server: its host, its port, and whether TLS begins with STARTTLS. Without TLS there is none.
+pub(super) fn smtp(text: &str) -> Result<(String, u16), String> {
+    let rule = "must be smtps://HOST:465: TLS from the first byte on, without STARTTLS";
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "smtps").ok_or(rule)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must have no user and no password: smtp_username and smtp_password_file have them".into());
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(rule.into());
+    }
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(rule)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok((host, url.port().unwrap_or(465)))
+}
+
+/// Who mails are from: an address, perhaps with a name before it.
+pub(super) fn mailbox(text: &str) -> Result<String, String> {
+    let mailbox = text.parse::<Mailbox>().ok().filter(|mailbox| mailbox.email.to_string().is_ascii());
+    match mailbox {
+        Some(_) if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err("must be like wxpay@example.com or wxpay <wxpay@example.com>".into()),
+    }
+}
+
+/// A domain that mails may go to.
+pub(super) fn mail_domain(text: &str) -> Result<String, String> {
+    let is_domain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    let labels = text.split('.').all(|label| !label.is_empty());
+    if is_domain && labels { Ok(text.to_ascii_lowercase()) } else { Err("must be a domain like example.com".into()) }
 }
 
 /// Where a simulator listens. Its listener with TLS is another one.

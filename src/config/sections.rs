@@ -200,6 +200,23 @@ pub struct Webhooks {
     pub endpoints_per_merchant: u32,
     /// After how long without a success an endpoint is disabled.
     pub disable_after: Duration,
+    /// The server for mails, where there is one.
+    pub smtp: Option<Smtp>,
+}
+
+/// A mail server.
+#[derive(Debug, Clone)]
+pub struct Smtp {
+    pub host: String,
+    pub port: u16,
+    /// Who the mails are from: `wxpay <wxpay@example.com>`.
+    pub from: String,
+    /// The user and the password.
+    pub login: Option<(String, Secret)>,
+    /// Whom to trust instead of the authorities that this host knows.
+    pub ca_file: Option<PathBuf>,
+    /// The domains that mails may go to.
+    pub domains: Vec<String>,
 }
 
 /// `[reconcile]`: bills, and comparing them with the books.

@@ -96,6 +96,11 @@ impl Frame {
         self.may(Right::Accept)
     }
 
+    /// Whether there is something that the user may do to a payer.
+    pub fn may_payers(&self) -> bool {
+        self.may(Right::Accept) || self.may(Right::Admin)
+    }
+
     pub fn may_admin(&self) -> bool {
         self.may(Right::Admin)
     }

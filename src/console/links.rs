@@ -24,6 +24,19 @@ pub fn inside(next: &str) -> &str {
 /// What waits for a second person.
 pub const APPROVALS: &str = "/console/approvals";
 
+/// What is done to one payer.
+pub const PAYERS: &str = "/console/payers";
+
+/// The erasure of a payer.
+pub fn erasure(id: i64) -> String {
+    format!("{PAYERS}/erasures/{id}")
+}
+
+/// The audit's rows of an action.
+pub fn audit_of_action(action: &str) -> String {
+    format!("/console/audit?action={}", escaped(action))
+}
+
 /// Payments of no order.
 pub const UNMATCHED: &str = "/console/held?class=unmatched";
 

@@ -8,8 +8,8 @@
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
 //! - Rooms: `login`, `overview`, `orders`, `order`, `refund`, `notifications`, `dead_letters`, `replays`, `money` (held
-//!   money, refunds), `finance` (ledger, reconciliation, months), `webhooks`, `activity` (jobs, audit), `settings`,
-//!   `search`.
+//!   money, refunds), `finance` (ledger, reconciliation, months), `webhooks`, `activity` (jobs, audit), `payers`
+//!   (ending sessions, erasing), `settings`, `search`.
 
 #[macro_use]
 pub mod words;
@@ -31,6 +31,7 @@ mod notifications;
 mod order;
 mod orders;
 pub mod overview;
+mod payers;
 pub mod query;
 mod refund;
 mod replays;

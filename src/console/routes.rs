@@ -18,8 +18,8 @@ use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
 use super::{
-    activity, dead_letters, finance, money, notifications, order, orders, overview, refund, replays, search, settings,
-    webhooks,
+    activity, dead_letters, finance, money, notifications, order, orders, overview, payers, refund, replays, search,
+    settings, webhooks,
 };
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
@@ -50,6 +50,10 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/refunds", get(money::refunds::get))
         .route("/console/approvals", get(money::approvals::get))
         .route("/console/approvals/{id}", post(money::approvals::decide))
+        .route("/console/payers", get(payers::list))
+        .route("/console/payers/end-sessions", post(payers::end_sessions))
+        .route("/console/payers/erase", post(payers::erase))
+        .route("/console/payers/erasures/{id}", get(payers::get))
         .route("/console/jobs", get(activity::jobs::get))
         .route("/console/audit", get(activity::audit::get))
         .route("/console/settings", get(settings::page::get))

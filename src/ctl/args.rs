@@ -194,6 +194,16 @@ pub enum OrdersCommand {
         #[arg(long)]
         refresh: bool,
     },
+    /// Ends the token that a payer's page follows the order with; the order gets another one.
+    RevokeToken {
+        order_no: String,
+        /// Of this merchant alone.
+        #[arg(long)]
+        merchant: Option<String>,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Subcommand)]

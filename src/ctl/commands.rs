@@ -34,6 +34,7 @@ const ORDER: &[Column] = &[
     ("paid", "/paid_at"),
     ("WeChat says", "/wechat/err_code_des"),
 ];
+const REVOKED: &[Column] = &[("order", "/order_no"), ("merchant", "/merchant"), ("revoked", "/revoked_at")];
 const TIMELINE: &[Column] = &[("AT", "/at"), ("WHAT", "/kind"), ("", "/said")];
 const NOTIFICATIONS: &[Column] = &[
     ("RECEIVED", "/received_at"),
@@ -164,7 +165,29 @@ async fn orders(api: &Api, command: OrdersCommand, out: &mut Printer) -> Result<
             }
             Ok(Exit::Ok)
         }
+        OrdersCommand::RevokeToken { order_no, merchant, reason } => {
+            revoke_token(api, (&order_no, merchant), reason, out).await
+        }
     }
+}
+
+async fn revoke_token(
+    api: &Api,
+    (order_no, merchant): (&str, Option<String>),
+    reason: String,
+    out: &mut Printer,
+) -> Result<Exit, Failure> {
+    let mut path = format!("/v1/orders/{}/revoke-token", part(order_no));
+    if let Some(merchant) = merchant {
+        path = format!("{path}?merchant={}", part(&merchant));
+    }
+    let revoked = api.post(&path, &json!({"reason": reason})).await?;
+    if out.is_json() {
+        out.json(&revoked)?;
+    } else {
+        out.record(&revoked, REVOKED)?;
+    }
+    Ok(Exit::Ok)
 }
 
 async fn why(api: &Api, order_no: &str, merchant: Option<String>, out: &mut Printer) -> Result<Exit, Failure> {

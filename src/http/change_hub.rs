@@ -158,10 +158,12 @@ impl Hub {
     }
 }
 
-/// Whether `now` says more than `seen`: the order changed, money of it went back, or WeChat was asked and nothing did.
+/// Whether `now` says more than `seen`: the order changed, money of it went back, WeChat was asked and nothing did, or
+/// its token was revoked.
 fn is_newer(seen: &Seen, now: &StoredOrder) -> bool {
-    let mark =
-        |order: &StoredOrder| -> (i64, Queries, Fen) { (order.order.version, order.order.queries, order.refunded) };
+    fn mark(order: &StoredOrder) -> (i64, Queries, Fen, &str) {
+        (order.order.version, order.order.queries, order.refunded, order.order_token.expose())
+    }
     seen.as_deref().is_none_or(|seen| now.order.version >= seen.order.version && mark(seen) != mark(now))
 }
 

@@ -1,4 +1,4 @@
-//! The list of orders, and the search for one.
+//! The list of orders, the search for one, and the end of an order's token.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Timestamp;
-use crate::store::{DbError, OrderFilter, OrderKey, Store, StoredOrder};
+use crate::ops::Operator;
+use crate::store::{AuditEntry, DbError, OrderFilter, OrderKey, Store, StoredOrder};
 
 /// Orders of one page.
 pub const DEFAULT_LIMIT: u64 = 100;
@@ -99,6 +100,23 @@ async fn by_number(store: &Store, filter: &OrderFilter, number: &str, limit: u64
     let truncated = hits.is_cut || orders.len() > size;
     orders.truncate(size);
     Ok(OrderList { orders, matched: Some(Matched::Number), truncated, ..OrderList::default() })
+}
+
+/// Ends the token that a payer's page follows the order with, also the streams that it opened; the order gets another
+/// one.
+pub async fn revoke_token(
+    store: &Store,
+    operator: &Operator,
+    order: &StoredOrder,
+    reason: String,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let audit = AuditEntry {
+        merchant: Some(order.order.merchant.clone()),
+        order_no: Some(order.order.order_no.clone()),
+        ..operator.audit("order.revoke_token", reason, now)
+    };
+    store.replace_order_token(order.order.id, &audit).await
 }
 
 fn before(at: Timestamp, by: Duration) -> Timestamp {

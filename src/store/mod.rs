@@ -122,8 +122,9 @@ pub use token_state::{Degraded, StoredToken, TOKEN_SEAL, TokenFetch, TokenKind, 
 pub use tokens::TokenChange;
 pub use unmatched_notifications::WaitingNotification;
 pub use users::{NewUser, User};
+pub use webhooks::messages::LONGEST_PAUSE;
 pub use webhooks::types::{
     Cause, DeliveryState, DeliveryStep, DisabledReason, Disabling, EndpointChange, EndpointFormat, EndpointHealth,
-    EndpointState, NewAttempt, OfDelivery, WebhookAttempt, WebhookDelivery, WebhookEndpoint,
+    EndpointState, MAILTO, NewAttempt, OfDelivery, WebhookAttempt, WebhookDelivery, WebhookEndpoint,
 };
 pub use writer::{Limits, ReadPool, Row, WriteTx, Writer, Writing};

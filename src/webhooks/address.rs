@@ -10,6 +10,8 @@ use url::{Host, Url};
 
 use crate::config;
 
+/// The most addresses of one endpoint of mails.
+pub const RECIPIENTS: usize = 10;
 /// The longest address, in bytes.
 pub const MAX_BYTES: usize = 2048;
 
@@ -31,6 +33,14 @@ pub enum AddressError {
     NoAddress,
     #[error("must be a robot's address as WeCom shows it, with key and nothing else behind the question mark")]
     NoKey,
+    #[error("must be like mailto:ops@example.com, with up to {RECIPIENTS} addresses between commas")]
+    Mailto,
+    #[error("cannot be mailed to: no mail server is configured (webhooks.smtp_url)")]
+    NoMailServer,
+    #[error("has an address whose domain is not among webhooks.mail_domains")]
+    MailDomain,
+    #[error("has no secret: there is nothing to rotate")]
+    NoSecret,
     /// Its key would be stored and shown as any part of an address.
     #[error("is the address of a WeCom robot: format must be wecom")]
     Robot,

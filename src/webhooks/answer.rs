@@ -38,8 +38,10 @@ pub enum Outcome {
     EventUnreadable,
     /// The endpoint's secret was sealed under another key.
     NoSecret,
-    /// A robot answered 200 and took no message.
+    /// A robot answered 200 and took no message; a mail server took no mail.
     Refused,
+    /// No mail server is configured, or not one that can be used.
+    NoMailServer,
 }
 
 named!(Outcome {
@@ -56,6 +58,7 @@ named!(Outcome {
     EventUnreadable = "event_unreadable",
     NoSecret = "no_secret",
     Refused = "refused",
+    NoMailServer = "no_mail_server",
 });
 
 /// An attempt's end.
@@ -70,13 +73,15 @@ pub struct Answer {
     /// The beginning of the answer's body.
     pub body: Option<String>,
     pub took: Duration,
+    /// Whether the fault is not the receiver's: of our mail server, which all endpoints have in common.
+    pub is_ours: bool,
 }
 
 impl Answer {
     /// Without anything sent.
     pub fn unsent(outcome: Outcome, error: impl Into<String>) -> Answer {
         let error = Some(error.into());
-        Answer { outcome, status: None, error, retry_after: None, body: None, took: Duration::ZERO }
+        Answer { outcome, status: None, error, retry_after: None, body: None, took: Duration::ZERO, is_ours: false }
     }
 
     pub(super) fn refused(error: AddressError) -> Answer {
@@ -117,7 +122,8 @@ impl Answer {
         let outcome = outcome(status);
         let error = (outcome != Outcome::Delivered).then(|| format!("the receiver answered {}", status.as_u16()));
         let body = Some(plain(&body)).filter(|body| !body.is_empty());
-        Answer { outcome, status: Some(status.as_u16()), error, retry_after, body, took: Duration::ZERO }
+        let (status, took) = (Some(status.as_u16()), Duration::ZERO);
+        Answer { outcome, status, error, retry_after, body, took, is_ours: false }
     }
 
     pub fn is_success(&self) -> bool {

@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::answer::{Answer, Outcome};
+use super::mail::ANSWER_TIME;
 use super::schedule::{Next, next};
-use super::sender::{Message, Sender};
-use super::wecom::body as robot_body;
+use super::sender::{Message, MessageResult, Sender};
 use crate::clock::{Clock, Timestamp};
 use crate::event::domain::{DomainData, DomainEvent, WebhookDisabled};
 use crate::event::envelope::{Envelope, EnvelopeError};
@@ -45,6 +45,9 @@ pub enum AttemptError {
     EndpointGone,
     #[error("the endpoint is disabled")]
     EndpointDisabled,
+    /// It gets messages about several events, and not so soon another one.
+    #[error("another message was sent to the endpoint a moment ago")]
+    Rests(Timestamp),
     #[error(transparent)]
     Store(#[from] DbError),
     #[error(transparent)]
@@ -74,10 +77,10 @@ impl<'a> About<'a> {
 }
 
 /// What was sent and what came of it.
-struct Sent {
-    answer: Answer,
-    bytes: usize,
-    started_at: Timestamp,
+pub(super) struct Sent {
+    pub answer: Answer,
+    pub bytes: usize,
+    pub started_at: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -87,8 +90,9 @@ struct TestData<'a> {
 
 impl Maker {
     /// How long a claim lasts.
-    pub fn claim_ms(&self) -> i64 {
-        let claim = self.sender.settings().webhooks.timeout + CLAIM_MARGIN;
+    pub fn claim_ms(&self, format: EndpointFormat) -> i64 {
+        let more = if format == EndpointFormat::Mail { ANSWER_TIME } else { Duration::ZERO };
+        let claim = self.sender.settings().webhooks.timeout + more + CLAIM_MARGIN;
         i64::try_from(claim.as_millis()).unwrap_or(i64::MAX)
     }
 
@@ -96,7 +100,7 @@ impl Maker {
     pub async fn scheduled(&self, claimed: &Claimed) -> Result<Outcome, DbError> {
         let sent = self.send_event(&claimed.endpoint, &claimed.delivery.event_id).await?;
         let outcome = sent.answer.outcome;
-        self.ended(claimed, sent).await?;
+        self.ended(vec![(claimed, sent)]).await?;
         Ok(outcome)
     }
 
@@ -106,11 +110,31 @@ impl Maker {
         if endpoint.state != EndpointState::Enabled {
             return Err(AttemptError::EndpointDisabled);
         }
-        let claim = random_text(16);
-        if !self.store.claim_delivery(delivery.id, &claim, self.claim_ms()).await? {
-            return Err(AttemptError::InFlight);
+        if let Err(until) = self.begins_replayed_message(&endpoint).await? {
+            return Err(AttemptError::Rests(until));
+        }
+        let (claim, item) = (random_text(16), [(delivery.id, mark.clone())]);
+        if self.store.claim_replayed(&item, &claim, self.claim_ms(endpoint.format)).await?.is_empty() {
+            return match self.store.is_replay_item_open(&mark).await? {
+                true => Err(AttemptError::InFlight),
+                // Another process has sent it.
+                false => Ok(()),
+            };
         }
         let sent = self.send_event(&endpoint, &delivery.event_id).await?;
+        let attempt = self.of_replay(&endpoint, delivery, (mark, claim), sent);
+        self.store.record_webhook_attempts(vec![attempt]).await?;
+        Ok(())
+    }
+
+    /// What an item of a replay came to: its attempt, its result.
+    pub(super) fn of_replay(
+        &self,
+        endpoint: &WebhookEndpoint,
+        delivery: &WebhookDelivery,
+        (mark, claim): (ReplayMark, String),
+        sent: Sent,
+    ) -> NewAttempt {
         let is_success = sent.answer.is_success();
         let step = if is_success { DeliveryStep::Delivered } else { DeliveryStep::Unchanged };
         let result = ItemResult {
@@ -119,14 +143,16 @@ impl Maker {
             error: sent.answer.error.clone(),
         };
         let of = OfDelivery { id: delivery.id, claim, step };
-        let mut attempt = attempt(&endpoint, &About::of(delivery), sent, (Cause::Replay, Some(of)), self.clock.now());
+        let mut attempt = attempt(endpoint, &About::of(delivery), sent, (Cause::Replay, Some(of)), self.clock.now());
         attempt.replayed = Some((mark, result));
-        self.store.record_webhook_attempt(attempt).await?;
-        Ok(())
+        attempt
     }
 
     /// Sends an event of no order that only this endpoint gets, whatever its state.
     pub async fn test(&self, endpoint: &WebhookEndpoint) -> Result<Answer, AttemptError> {
+        if !self.begins_message(endpoint).await? {
+            return Err(AttemptError::Rests(self.clock.now()));
+        }
         let data = TestData { endpoint: &endpoint.id };
         let event = Envelope::new(&endpoint.merchant, TEST_TYPE, None, self.clock.now(), data);
         let message = Message { id: event.id.to_string(), body: event.to_json()? };
@@ -134,7 +160,7 @@ impl Maker {
         let answer = sent.answer.clone();
         let about = About { event_id: &message.id, event_type: TEST_TYPE, order_no: None };
         let attempt = attempt(endpoint, &about, sent, (Cause::Test, None), self.clock.now());
-        self.store.record_webhook_attempt(attempt).await?;
+        self.store.record_webhook_attempts(vec![attempt]).await?;
         Ok(answer)
     }
 
@@ -152,40 +178,8 @@ impl Maker {
         }
     }
 
-    /// Attempts by the schedule at a robot: one message about as many of them as it holds. The others wait for the next
-    /// one.
-    pub async fn scheduled_together(&self, endpoint: &WebhookEndpoint, claimed: &[Claimed]) -> Result<(), DbError> {
-        let started_at = self.clock.now();
-        let (mut events, mut included) = (Vec::new(), Vec::new());
-        for one in claimed {
-            match self.event(&one.delivery.event_id).await? {
-                Ok(event) => {
-                    events.push(event);
-                    included.push(one);
-                }
-                Err(answer) => self.ended(one, Sent { answer, bytes: 0, started_at }).await?,
-            }
-        }
-        if events.is_empty() {
-            return Ok(());
-        }
-        let (body, reported) = robot_body(&events);
-        let answer = self.sender.tell(endpoint, &body, started_at).await;
-        // Where it takes no message, all of them wait as long as it asks for.
-        let reported = if answer.outcome == Outcome::Delivered { reported } else { included.len() };
-        let (reported, rest) = included.split_at(reported);
-        if let Some(first) = rest.first() {
-            let ids: Vec<i64> = rest.iter().map(|one| one.delivery.id).collect();
-            self.store.release_some_deliveries(&ids, &first.claim).await?;
-        }
-        for one in reported {
-            self.ended(one, Sent { answer: answer.clone(), bytes: body.len(), started_at }).await?;
-        }
-        Ok(())
-    }
-
     /// An event as it is stored, or why there is none.
-    async fn event(&self, event_id: &str) -> Result<Result<Value, Answer>, DbError> {
+    pub(super) async fn event(&self, event_id: &str) -> Result<Result<Value, Answer>, DbError> {
         let unreadable = || Answer::unsent(Outcome::EventUnreadable, "the stored event cannot be read");
         Ok(match self.store.event_json(event_id).await {
             Ok(Some(body)) => serde_json::from_str(&body).map_err(|_| unreadable()),
@@ -198,30 +192,42 @@ impl Maker {
         })
     }
 
-    /// Writes what an attempt by the schedule came to.
-    async fn ended(&self, Claimed { delivery, endpoint, claim }: &Claimed, sent: Sent) -> Result<(), DbError> {
-        let now = self.clock.now();
-        let step = Self::step(delivery, &sent, now);
+    /// Writes what attempts by the schedule came to, all at once. What failed together comes back together: one message
+    /// is about the same events again.
+    pub(super) async fn ended(&self, attempts: Vec<(&Claimed, Sent)>) -> Result<(), DbError> {
+        let (now, random) = (self.clock.now(), RandomState::new().build_hasher().finish());
+        let Some((first, sent)) = attempts.first() else { return Ok(()) };
+        let (id, outcome) = (first.endpoint.id.clone(), sent.answer.outcome);
+        let attempts = attempts.into_iter().map(|(claimed, sent)| self.of_schedule(claimed, sent, (now, random)));
+        if self.store.record_webhook_attempts(attempts.collect()).await? {
+            tracing::warn!(endpoint = id, outcome = outcome.as_str(), "a webhook endpoint was disabled");
+        }
+        Ok(())
+    }
+
+    fn of_schedule(
+        &self,
+        Claimed { delivery, endpoint, claim }: &Claimed,
+        sent: Sent,
+        (now, random): (Timestamp, u64),
+    ) -> NewAttempt {
+        let step = Self::step(delivery, &sent, now, random);
         let of = OfDelivery { id: delivery.id, claim: claim.clone(), step };
         let outcome = sent.answer.outcome;
         let mut attempt = attempt(endpoint, &About::of(delivery), sent, (Cause::Schedule, Some(of)), now);
         if attempt.blames_endpoint {
             attempt.disabling = self.disabling(endpoint, outcome, now);
         }
-        if self.store.record_webhook_attempt(attempt).await? {
-            tracing::warn!(endpoint = endpoint.id, outcome = outcome.as_str(), "a webhook endpoint was disabled");
-        }
-        Ok(())
+        attempt
     }
 
     async fn send(&self, endpoint: &WebhookEndpoint, message: &Message) -> Sent {
         let started_at = self.clock.now();
-        if endpoint.format == EndpointFormat::Wecom {
+        if endpoint.format != EndpointFormat::Events {
             // What is not JSON becomes a line without a name.
             let event = serde_json::from_str(&message.body).unwrap_or_default();
-            let (body, _) = robot_body(&[event]);
-            let answer = self.sender.tell(endpoint, &body, started_at).await;
-            return Sent { answer, bytes: body.len(), started_at };
+            let MessageResult { answer, bytes, .. } = self.sender.tell(endpoint, &[event], started_at).await;
+            return Sent { answer, bytes, started_at };
         }
         let answer = match self.sender.secrets(endpoint, started_at) {
             Ok(secrets) => self.sender.post(&endpoint.url, &secrets, message, started_at).await,
@@ -230,7 +236,7 @@ impl Maker {
         Sent { answer, bytes: message.body.len(), started_at }
     }
 
-    fn step(delivery: &WebhookDelivery, sent: &Sent, now: Timestamp) -> DeliveryStep {
+    fn step(delivery: &WebhookDelivery, sent: &Sent, now: Timestamp, random: u64) -> DeliveryStep {
         match sent.answer.outcome {
             Outcome::Delivered => return DeliveryStep::Delivered,
             // No later attempt finds it.
@@ -238,7 +244,6 @@ impl Maker {
             _ => {}
         }
         let first = delivery.first_attempt_at.unwrap_or(sent.started_at);
-        let random = RandomState::new().build_hasher().finish();
         match next(delivery.tries.saturating_add(1), first, now, sent.answer.retry_after, random) {
             Next::Again(at) => DeliveryStep::Again(at),
             Next::GiveUp => DeliveryStep::GivenUp,
@@ -287,7 +292,8 @@ fn attempt(
     let Sent { answer, bytes, started_at } = sent;
     let outcome = answer.outcome;
     counter!(WEBHOOK_ATTEMPTS_TOTAL, "outcome" => outcome.as_str()).increment(1);
-    let is_ours = matches!(outcome, Outcome::EventGone | Outcome::EventUnreadable | Outcome::NoSecret);
+    let is_ours = answer.is_ours
+        || matches!(outcome, Outcome::EventGone | Outcome::EventUnreadable | Outcome::NoSecret | Outcome::NoMailServer);
     NewAttempt {
         endpoint_id: endpoint.id.clone(),
         of,

@@ -14,16 +14,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Claimed, Maker};
+use super::schedule::pause_between;
 use crate::clock::Timestamp;
-use crate::store::{DbError, EndpointFormat, Fenced, Lease, WebhookDelivery, WebhookEndpoint};
+use crate::store::{DbError, EndpointFormat, Fenced, LONGEST_PAUSE, Lease, WebhookDelivery, WebhookEndpoint};
 
 const LEASE: &str = "webhooks";
 /// Messages on their way to one endpoint at once.
 const SLOTS: usize = 8;
-/// Events that one message to a robot is about at most.
+/// Events that one message is about at most.
 const TOGETHER: usize = 100;
-/// WeCom takes twenty messages a minute from a robot; a process that takes over does not know when the last one was.
-const BETWEEN_MESSAGES: Duration = Duration::from_secs(4);
 /// An endpoint with so many pending deliveries gets no more of the feed until some have ended.
 const MAX_PENDING: u64 = 1000;
 /// How often it is checked what is due, when no commit of this process wakes it.
@@ -36,15 +35,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Works until cancelled.
 pub async fn run(maker: Maker, lease_for: Duration, holder: String, cancel: CancellationToken) {
     let mut commits = maker.store.commits();
-    let mut dispatcher = Dispatcher {
-        maker,
-        lease_for,
-        holder,
-        held: None,
-        slots: HashMap::new(),
-        sending: JoinSet::new(),
-        messaged: HashMap::new(),
-    };
+    let mut dispatcher =
+        Dispatcher { maker, lease_for, holder, held: None, slots: HashMap::new(), sending: JoinSet::new() };
     loop {
         commits.borrow_and_update();
         let pause = match dispatcher.round().await {
@@ -83,8 +75,6 @@ struct Dispatcher {
     /// Of each enabled endpoint.
     slots: HashMap<String, Arc<Semaphore>>,
     sending: JoinSet<Result<(), DbError>>,
-    /// When each robot was sent its last message.
-    messaged: HashMap<String, Timestamp>,
 }
 
 impl Dispatcher {
@@ -95,7 +85,6 @@ impl Dispatcher {
         let store = self.maker.store.clone();
         let endpoints = store.enabled_webhooks().await?;
         self.slots.retain(|id, _| endpoints.iter().any(|endpoint| endpoint.id == *id));
-        self.messaged.retain(|id, _| endpoints.iter().any(|endpoint| endpoint.id == *id));
         if endpoints.is_empty() {
             return Ok(Round::Idle);
         }
@@ -109,22 +98,31 @@ impl Dispatcher {
                     Fenced::Done(moved) => is_busy |= moved > 0,
                 }
             }
+            // It waits for a process that has a mail server.
+            if endpoint.format == EndpointFormat::Mail && !self.maker.sender.has_mail_server() {
+                continue;
+            }
             let slots = self.slots.entry(endpoint.id.clone()).or_insert_with(|| Arc::new(Semaphore::new(SLOTS)));
             let slots = Arc::clone(slots);
-            let free = match endpoint.format {
-                EndpointFormat::Events => slots.available_permits(),
+            let free = match pause_between(endpoint.format) {
+                None => slots.available_permits(),
                 // One message at a time, and not too many of them in a minute.
-                EndpointFormat::Wecom if slots.available_permits() < SLOTS || self.rests(&endpoint) => 0,
-                EndpointFormat::Wecom => TOGETHER,
+                Some(_) if slots.available_permits() < SLOTS || self.rests(&endpoint) => 0,
+                Some(_) => TOGETHER,
             };
             if free == 0 {
                 continue;
             }
-            let due = store.due_deliveries(&endpoint.id, self.maker.clock.now(), free).await?;
+            let is_one_message = pause_between(endpoint.format).is_some();
+            let due = store.due_deliveries(&endpoint.id, self.maker.clock.now(), (free, is_one_message)).await?;
             if due.is_empty() {
                 continue;
             }
             let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
+            // A replay may have sent one meanwhile.
+            if is_one_message && !self.maker.begins_message(&endpoint).await? {
+                continue;
+            }
             if !self.send(&lease, &endpoint, due, &slots).await? {
                 return Ok(self.lost());
             }
@@ -142,10 +140,10 @@ impl Dispatcher {
         slots: &Arc<Semaphore>,
     ) -> Result<bool, DbError> {
         let ids: Vec<i64> = due.iter().map(|delivery| delivery.id).collect();
-        let claim_ms = self.maker.claim_ms();
+        let claim_ms = self.maker.claim_ms(endpoint.format);
         let claimed = self.maker.store.claim_deliveries(lease, &ids, &self.holder, claim_ms).await?;
         let Fenced::Done(claimed) = claimed else { return Ok(false) };
-        if endpoint.format == EndpointFormat::Wecom {
+        if endpoint.format != EndpointFormat::Events {
             let due = due.into_iter().filter(|delivery| claimed.contains(&delivery.id));
             self.tell(endpoint, due.collect(), slots);
             return Ok(true);
@@ -162,15 +160,17 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// Whether a robot was sent a message a moment ago.
+    /// Whether an endpoint was sent a message a moment ago, or the next one is a replay's. A time that is too far ahead
+    /// is another clock's.
     fn rests(&self, endpoint: &WebhookEndpoint) -> bool {
-        self.messaged.get(&endpoint.id).is_some_and(|at| self.maker.clock.now() < at.after(BETWEEN_MESSAGES))
+        let now = self.maker.clock.now();
+        let is_ahead = |at: Timestamp| now < at && at <= now.after(LONGEST_PAUSE);
+        endpoint.next_message_at.is_some_and(is_ahead) || endpoint.replay_first_until.is_some_and(is_ahead)
     }
 
-    /// One message for a robot about all of these.
+    /// One message about all of these.
     fn tell(&mut self, endpoint: &WebhookEndpoint, due: Vec<WebhookDelivery>, slots: &Arc<Semaphore>) {
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { return };
-        self.messaged.insert(endpoint.id.clone(), self.maker.clock.now());
         let (maker, endpoint, claim) = (self.maker.clone(), endpoint.clone(), self.holder.clone());
         self.sending.spawn(async move {
             let _slot = slot;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::store::EndpointFormat;
 
 /// For how long a delivery is tried, from its first attempt on.
 pub const WINDOW: Duration = Duration::from_secs(24 * 3600);
@@ -11,8 +12,21 @@ pub const OLD_SECRET_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The pause after the first attempt; each later one is three times as long.
 const FIRST_PAUSE_MS: u64 = 5_000;
 const LONGEST_PAUSE_MS: u64 = 4 * 3600 * 1000;
+/// WeCom takes twenty messages a minute from a robot.
+const BETWEEN_MESSAGES: Duration = Duration::from_secs(4);
+/// People read them.
+const BETWEEN_MAILS: Duration = Duration::from_secs(60);
 /// What a receiver may ask for at most with `Retry-After`.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(6 * 3600);
+
+/// From one message about several events to the next one; none where each event is sent by itself.
+pub fn pause_between(format: EndpointFormat) -> Option<Duration> {
+    match format {
+        EndpointFormat::Events => None,
+        EndpointFormat::Wecom => Some(BETWEEN_MESSAGES),
+        EndpointFormat::Mail => Some(BETWEEN_MAILS),
+    }
+}
 
 /// What follows a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

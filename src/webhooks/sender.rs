@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::address::{AddressError, parse};
 use super::answer::{Answer, Outcome};
 use super::lookup::{CheckedLookup, Lookup, SystemLookup};
+use super::mail;
 use super::signing::{SigningSecret, signatures};
-use super::wecom::{Robot, judged};
+use super::wecom::{Robot, body as robot_body, judged};
 use crate::clock::Timestamp;
 use crate::config::{Config, ConfigHandle};
 use crate::sealed_box::SealKey;
-use crate::store::WebhookEndpoint;
+use crate::store::{EndpointFormat, WebhookEndpoint};
 
 /// The purpose under which the key is derived.
 const SEAL: &str = "webhook_secret";
@@ -44,6 +46,14 @@ pub struct Message {
     pub id: String,
     /// The CloudEvent as JSON.
     pub body: String,
+}
+
+/// What one message about several events came to.
+pub struct MessageResult {
+    pub answer: Answer,
+    pub bytes: usize,
+    /// The first so many events are in it.
+    pub reported: usize,
 }
 
 /// Posts messages. Cheap to clone.
@@ -84,6 +94,11 @@ impl Sender {
     /// The configuration in force.
     pub fn settings(&self) -> Arc<Config> {
         self.0.config.snapshot()
+    }
+
+    /// Whether there is a server for mails.
+    pub fn has_mail_server(&self) -> bool {
+        self.settings().webhooks.smtp.is_some()
     }
 
     /// Checks an address before it is stored. A name that is not found now is checked when something is sent.
@@ -134,8 +149,21 @@ impl Sender {
         String::from_utf8(plain).map_err(|_| KeyError::AnotherKey)
     }
 
-    /// Posts a body to an endpoint's robot and awaits its answer within `webhooks.timeout_ms`.
-    pub async fn tell(&self, endpoint: &WebhookEndpoint, body: &str, now: Timestamp) -> Answer {
+    /// Sends one message about the first of these events to an endpoint's robot or by mail, and awaits the answer
+    /// within `webhooks.timeout_ms`.
+    pub async fn tell(&self, endpoint: &WebhookEndpoint, events: &[Value], now: Timestamp) -> MessageResult {
+        let started = Instant::now();
+        let (answer, bytes, reported) = if endpoint.format == EndpointFormat::Mail {
+            let (answer, bytes) = mail::send(&self.settings().webhooks, &endpoint.url, events).await;
+            (answer, bytes, events.len())
+        } else {
+            let (body, reported) = robot_body(events);
+            (self.message_robot(endpoint, &body, now).await, body.len(), reported)
+        };
+        MessageResult { answer: Answer { took: started.elapsed(), ..answer }, bytes, reported }
+    }
+
+    async fn message_robot(&self, endpoint: &WebhookEndpoint, body: &str, now: Timestamp) -> Answer {
         let text = self.open_text(endpoint, &endpoint.secret);
         let robot = text.and_then(|text| Robot::of_sealed(&endpoint.url, &text).ok_or(KeyError::AnotherKey));
         match robot {

@@ -9,6 +9,8 @@ use url::Url;
 
 use super::address::AddressError;
 use super::answer::{Answer, Outcome};
+use super::text;
+use super::text::Line;
 use crate::secret::Secret;
 
 /// What stands before the key where it is sealed.
@@ -19,8 +21,6 @@ const CONTENT_MAX: usize = 4096;
 const TITLE_BYTES: usize = 64;
 /// What is kept of it for the last line.
 const REST_BYTES: usize = 64;
-/// The longest value of an event in a line, in characters.
-const VALUE_MAX: usize = 120;
 /// WeCom's word for too many messages in a minute.
 const TOO_OFTEN: i64 = 45009;
 /// Where robots are.
@@ -109,70 +109,12 @@ fn plural(n: usize) -> &'static str {
 
 /// What happened in one line: its name, the merchant, the order, then what tells one case from another.
 fn line(event: &Value) -> String {
-    let text = |value: &Value| value.as_str().map(plain).unwrap_or_default();
-    let fact = text(&event["type"]);
-    let fact = fact.trim_start_matches("wxpay.").trim_end_matches(".v1");
-    let (word, needs_person) = named(fact);
-    let mut parts = vec![match needs_person {
+    let Line { word, fact, needs_person, about, details } = text::line(event);
+    let head = match needs_person {
         true => format!("<font color=\"warning\">{word}</font> {fact}"),
         false => format!("{word} {fact}"),
-    }];
-    parts.push(text(&event["source"]).trim_start_matches("wxpay/").to_owned());
-    parts.push(text(&event["subject"]));
-    let data = &event["data"];
-    parts.extend(data["amount_fen"].as_i64().map(|fen| amount(fen, data["currency"].as_str())));
-    for name in ["day", "state", "what", "app", "consumer", "reason", "check", "error", "message"] {
-        parts.push(text(&data[name]));
-    }
-    parts.extend(data["open"].as_i64().map(|open| format!("未处理 open {open}")));
-    parts.push(text(&event["time"]));
-    parts.retain(|part| !part.is_empty());
-    parts.join(" · ")
-}
-
-fn amount(fen: i64, currency: Option<&str>) -> String {
-    match currency {
-        None | Some("CNY") => format!("¥{}.{:02}", fen / 100, fen % 100),
-        Some(other) => format!("{fen} {}", plain(other)),
-    }
-}
-
-/// The fact in Chinese, and whether a person is needed.
-fn named(fact: &str) -> (&'static str, bool) {
-    match fact {
-        "payment.held" => ("资金挂起", true),
-        "payment.orphaned" => ("无订单的支付", true),
-        "payment.accepted" => ("挂起资金已入账", false),
-        "order.paid" => ("已支付", false),
-        "order.paid_late" => ("迟到支付", true),
-        "order.paid_twice" => ("重复支付", true),
-        "order.failed" => ("下单失败", false),
-        "refund.requested" => ("退款申请", false),
-        "refund.delayed" => ("退款推迟", true),
-        "refund.succeeded" => ("退款成功", false),
-        "refund.abnormal" => ("退款异常", true),
-        "refund.failed" => ("退款失败", true),
-        "notification.rejected" => ("通知被驳回", true),
-        "dead_letter.parked" => ("死信", true),
-        "app.degraded" => ("应用异常", true),
-        "app.recovered" => ("应用恢复", false),
-        "merchant.degraded" => ("商户异常", true),
-        "merchant.recovered" => ("商户恢复", false),
-        "approval.waiting" => ("待他人复核", true),
-        "webhook.disabled" => ("Webhook 停用", true),
-        "webhook.test" => ("测试消息", false),
-        "bill.mismatch_found" => ("对账差异", true),
-        "bill.failed" => ("账单缺失", true),
-        "bill.reconciled" => ("对账完成", false),
-        _ => ("事件", false),
-    }
-}
-
-/// A value as text that changes nothing of the message: one line without markup.
-fn plain(text: &str) -> String {
-    let is_markup = |c: char| c.is_control() || matches!(c, '<' | '>' | '[' | ']' | '*' | '`' | '#');
-    let kept = text.chars().take(VALUE_MAX).map(|c| if is_markup(c) { ' ' } else { c });
-    kept.collect::<String>().trim().to_owned()
+    };
+    [vec![head], about, details].concat().join(" · ")
 }
 
 /// What WeCom's answer says: it is 200 whatever became of the message.
@@ -192,6 +134,7 @@ pub(super) fn judged(answer: Answer) -> Answer {
         None => Answer {
             outcome: Outcome::Refused,
             error: Some("the answer is not a robot's: no errcode".to_owned()),
+            retry_after: None,
             ..answer
         },
     }

@@ -127,6 +127,46 @@ describe('the console', () => {
     await leaves();
   });
 
+  for (const width of ['phone', 'desktop']) {
+    it(`an administrator sees what goes and erases a payer: ${width}`, async () => {
+      const openid = Payer.openid();
+      const body = { order_no: `CONSOLE-${width}`, openid, amount_fen: 100, description: 'a coffee', trade_type: 'JSAPI' };
+      const headers = { Authorization: `Bearer ${demo.api_key}`, 'Content-Type': 'application/json' };
+      const placed = await fetch(`${demo.service}/v1/orders`, { method: 'POST', headers, body: JSON.stringify(body) });
+      assert.ok(placed.ok, await placed.text());
+      const { page, shows, opens, logs_in, leaves } = await person(width, 'en', 'light');
+      await logs_in('demo');
+      await opens('/console/settings');
+      await page.getByRole('link', { name: 'Payers' }).click();
+      const ending = page.locator('form[action="/console/payers/end-sessions"]');
+      await ending.locator('input[name=openid]').fill(openid);
+      await ending.locator('textarea[name=reason]').fill('a phone was lost');
+      await ending.getByRole('button').click();
+      await page.getByText('The sessions have ended.').waitFor();
+      const form = page.locator('form[action="/console/payers/erase"]');
+      await form.locator('input[name=openid]').fill(openid);
+      await form.locator('textarea[name=reason]').fill('request 4711');
+      await form.getByRole('button').click();
+      await page.getByText('What is erased cannot be had back.').waitFor();
+      await shows('erase-payer');
+      await page.locator('input[name=typed]').fill('nope');
+      await page.locator('button.danger').click();
+      await page.getByText('That is not how the openid ends.').waitFor();
+      await page.locator('input[name=typed]').fill(openid.slice(-4));
+      await page.locator('button.danger').click();
+      await page.waitForURL('**/console/payers/erasures/*');
+      await page.getByText('The erasure goes on in the background.').waitFor();
+      assert.ok(!(await page.content()).includes(openid));
+      await opens(new URL(page.url()).pathname);
+      await shows('erasure');
+      await opens('/console/payers');
+      await page.getByText('request 4711').first().waitFor();
+      assert.ok(!(await page.content()).includes(openid));
+      await shows('payers');
+      await leaves();
+    });
+  }
+
   it('runs no script of a page or a caller, and is in no frame', async () => {
     const { page, errors, opens, logs_in, context } = await person('desktop', 'en', 'light');
     await logs_in('demo');
@@ -157,7 +197,7 @@ describe('the console', () => {
         ['orders', '/console/orders'], ['order', '/console/orders/main/CONSOLE0003'],
         ['notifications', '/console/notifications'], ['notification', new URL(refused).pathname],
         ['dead-letters', '/console/dead-letters'], ['replays', '/console/replays'], ['replay', replay],
-        ['plan', '/console/replays/new'], ['overview', '/console'],
+        ['plan', '/console/replays/new'], ['payers', '/console/payers'], ['overview', '/console'],
       ]) {
         await opens(path);
         if (name === 'order') await page.locator('.timeline .decision summary').last().click();

@@ -6,6 +6,7 @@ use crate::store::{Right, Role, UserChange};
 words! {
     SettingsWords {
         title: "设置", "Settings";
+        payers: "付款人", "Payers";
         account: "我的账号", "Your account";
         current: "当前密码", "Current password";
         new_password: "新密码", "New password";

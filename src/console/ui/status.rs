@@ -6,7 +6,7 @@ use askama::filters::HtmlSafe;
 use crate::console::words::Lang;
 use crate::order::{OrderState, PaymentClass};
 use crate::refund::RefundState;
-use crate::store::{ApprovalState, JobOutcome};
+use crate::store::{ApprovalState, ErasureState, JobOutcome};
 
 /// The colour and the shape of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,9 @@ statuses! {
     Approved = Good "已批准" "approved",
     NotApproved = Quiet "已拒绝" "refused",
     Expired = Quiet "已过期" "expired",
+    Erasing = Wait "清除中" "running",
+    NotErased = Wait "等待" "waiting",
+    Erased = Good "已清除" "done",
 }
 
 impl From<OrderState> for Status {
@@ -162,6 +165,16 @@ impl From<ApprovalState> for Status {
             ApprovalState::Approved => Status::Approved,
             ApprovalState::Refused => Status::NotApproved,
             ApprovalState::Expired => Status::Expired,
+        }
+    }
+}
+
+impl From<ErasureState> for Status {
+    fn from(state: ErasureState) -> Status {
+        match state {
+            ErasureState::Running => Status::Erasing,
+            ErasureState::Waiting => Status::NotErased,
+            ErasureState::Done => Status::Erased,
         }
     }
 }

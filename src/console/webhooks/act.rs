@@ -210,6 +210,7 @@ fn fault(e: WebhookError, t: &'static Texts) -> Fault {
     match e {
         WebhookError::Address(refused) => Fault::Unusable(format!("{}: {refused}", t.url)),
         WebhookError::UsedUp => Fault::Unusable(t.says_used_up.to_owned()),
+        WebhookError::TooOften => Fault::Busy,
         WebhookError::Key(_) => Fault::Unusable(t.says_no_key.to_owned()),
         other => crate::http::Error::from(other).into(),
     }

@@ -15,8 +15,9 @@ words! {
         format: "格式", "Format";
         format_events: "事件（Standard Webhooks）", "Events (Standard Webhooks)";
         format_wecom: "企业微信群机器人（地址须含 key）", "WeCom group robot (the address with its key)";
+        format_mail: "邮件（mailto:，须配置邮件服务器）", "Mail (mailto:, with a mail server configured)";
         says_made: "已创建。机器人的密钥已加密保存，不再显示。",
-            "Made. The robot's key is kept sealed and is not shown again.";
+            "Made. A robot's key is kept sealed and is not shown again.";
         description: "说明", "Description";
         events: "事件（每行一个，空为全部）", "Events, one a line (empty: all)";
         all_events: "全部", "all";

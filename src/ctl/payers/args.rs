@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::ctl::args_page::Page;
+
 #[derive(Subcommand)]
 pub enum PayersCommand {
     /// Ends the sessions of a payer, on all devices.
@@ -21,6 +23,11 @@ pub enum PayersCommand {
     },
     /// How far an erasure is, and what it waits for.
     Erasure { id: i64 },
+    /// The erasures, newest first.
+    Erasures {
+        #[command(flatten)]
+        page: Page,
+    },
 }
 
 #[derive(Args)]

@@ -13,6 +13,15 @@ use crate::ctl::output::{Column, Printer};
 /// Larger than any openid.
 const MAX_BYTES: u64 = 4096;
 const ENDED: &[Column] = &[("app", "/app"), ("ended", "/ended_at")];
+const ERASURES: &[Column] = &[
+    ("ASKED", "/asked_at"),
+    ("ID", "/id"),
+    ("STATE", "/state"),
+    ("APP", "/app"),
+    ("PAYER", "/payer"),
+    ("BY", "/asked_by"),
+    ("REASON", "/reason"),
+];
 const ERASURE: &[Column] = &[
     ("id", "/id"),
     ("state", "/state"),
@@ -46,6 +55,10 @@ pub async fn run(api: &Api, command: PayersCommand, out: &mut Printer) -> Result
             Err(Failure::new(Exit::Refused, "what is erased cannot be had back: add --yes"))
         }
         PayersCommand::Erase { payer, .. } => shown(&api.post("/v1/ops/erasures", &body(payer)?).await?, ERASURE, out),
+        PayersCommand::Erasures { page } => {
+            let limit = page.limit.map(|limit| limit.to_string());
+            listed(&api.get("/v1/ops/erasures", &[("limit", limit), ("after", page.after)]).await?, out)
+        }
         PayersCommand::Erasure { id } => shown(&api.get(&format!("/v1/ops/erasures/{id}"), &[]).await?, ERASURE, out),
     }
 }
@@ -67,6 +80,19 @@ fn openid(file: &Path) -> Result<String, Failure> {
     };
     read.map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
     Ok(text.trim().to_owned())
+}
+
+fn listed(answer: &Value, out: &mut Printer) -> Result<Exit, Failure> {
+    if out.is_json() {
+        out.json(answer)?;
+        return Ok(Exit::Ok);
+    }
+    let rows = answer["erasures"].as_array().map(Vec::as_slice).unwrap_or_default();
+    out.table(rows, ERASURES, "no erasure was asked for")?;
+    if let Some(next) = answer["next"].as_str() {
+        out.note(&format!("more: --after {next}"));
+    }
+    Ok(Exit::Ok)
 }
 
 fn shown(answer: &Value, columns: &[Column], out: &mut Printer) -> Result<Exit, Failure> {

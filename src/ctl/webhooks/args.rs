@@ -24,7 +24,7 @@ pub enum WebhooksCommand {
         /// A file that holds the address: that of a robot has its key in it, which other users of this host would see.
         #[arg(long, value_name = "FILE")]
         address_file: Option<PathBuf>,
-        /// events, or wecom: messages for a group robot of WeCom.
+        /// events, wecom (messages for a group robot of WeCom) or mail (mails to mailto:ops@example.com).
         #[arg(long, default_value = "events", requires_if("wecom", "address_file"))]
         format: String,
         /// Whose events; may be left out where there is one merchant.

@@ -1,8 +1,9 @@
-//! `GET /v1/orders/{order_no}/stream`: an order's states as server-sent events.
+//! `GET /v1/orders/{order_no}/stream`: an order's states as server-sent events; `POST …/revoke-token`.
 //!
 //! For the business by its API key, for a payer's page by the order's own token: as a header, or in the query, since an
-//! `EventSource` sends no headers. What must stay true: the token reads this one stream, ends a day after the order and
-//! shows nothing that is the business's alone; an API key is never read from a query.
+//! `EventSource` sends no headers. What must stay true: the token reads this one stream, ends a day after the order or
+//! when it is revoked, also what it opened, and shows nothing that is the business's alone; an API key is never read
+//! from a query.
 //!
 //! Every event is the whole state, so a client that missed some has lost nothing; the event id is the order's version,
 //! and who names the last one it saw is not sent it again. A stream ends when the order is credited, closed or failed,
@@ -12,22 +13,29 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde_json::json;
 use tokio::time::Instant;
 
+use super::get::find;
 use super::view::OrderJson;
 use crate::config::Scope;
 use crate::http::change_hub::Following;
-use crate::http::extract::auth::{bearer, caller, same_secret};
+use crate::http::extract::auth::{Authorized, Ops, bearer, caller, same_secret};
 use crate::http::extract::path::OrderPath;
-use crate::http::extract::query::{StreamQuery, StrictQuery};
+use crate::http::extract::posted::Posted;
+use crate::http::extract::query::{MerchantQuery, StreamQuery, StrictQuery};
+use crate::http::ops::operator;
+use crate::http::ops::query::reason_of_body;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::rate_limit::{Full, Pass};
 use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OrderNo};
+use crate::ops;
 use crate::order::OrderState;
 use crate::secret::Secret;
 use crate::store::StoredOrder;
@@ -45,7 +53,7 @@ pub async fn stream(
     path: Result<OrderPath, Error>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let Opened { order, by_token } = authorized(&app, &headers, &query, path).await?;
+    let Opened { order, token } = authorized(&app, &headers, &query, path).await?;
     let last_seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse::<i64>().ok());
     let news = last_seen.is_none_or(|version| order.order.version > version);
     if !news && is_final(&order) {
@@ -60,7 +68,7 @@ pub async fn stream(
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
-    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, by_token, _pass: pass };
+    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, token, _pass: pass };
     let events = stream::unfold(states, |mut states| async move {
         let event = states.next().await?;
         Some((Ok::<_, Infallible>(event), states))
@@ -71,11 +79,28 @@ pub async fn stream(
     Ok(response)
 }
 
+/// `POST /v1/orders/{order_no}/revoke-token`: `{"reason": "…"}`. The new token is for who may place orders.
+pub async fn revoke_token(
+    app: HttpState,
+    caller: Authorized<Ops>,
+    StrictQuery(query): StrictQuery<MerchantQuery>,
+    OrderPath(order_no): OrderPath,
+    request: Request,
+) -> Result<Response, Error> {
+    let Posted { body, client, .. } = Posted::json(&app, request).await?;
+    let reason = reason_of_body(&body)?;
+    let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
+    let now = app.clock.now();
+    ops::orders::revoke_token(&app.store, &operator(&caller, client), &order, reason, now).await?;
+    let merchant = &order.order.merchant;
+    Ok(axum::Json(json!({"merchant": merchant, "order_no": order_no, "revoked_at": now})).into_response())
+}
+
 /// An order whose stream may be opened.
 struct Opened {
     order: Arc<StoredOrder>,
-    /// Whether for its own token.
-    by_token: bool,
+    /// Its own token, where that opened it.
+    token: Option<Secret>,
 }
 
 /// The order, for a key that may see it or for the order's own token. Whether an order exists is disclosed to keys
@@ -95,7 +120,7 @@ async fn authorized(
         let merchant = caller.merchant(&app.config, named, must_name)?;
         let order = app.store.order(&merchant.key, &order_no).await?;
         let order = order.map(Arc::new).ok_or(Error::NotFound("order"))?;
-        return Ok(Opened { order, by_token: false });
+        return Ok(Opened { order, token: None });
     }
     let token = bearer(headers).or(query.order_token.as_ref().map(Secret::expose)).ok_or(Error::Unauthorized)?;
     let OrderPath(order_no) = path?;
@@ -109,7 +134,8 @@ async fn authorized(
     let now = app.clock.now();
     let order = order.filter(|order| !is_final(order) || now < order.updated_at.after(TOKEN_OUTLIVES));
     let order = order.map(Arc::new).ok_or(Error::UnknownKey)?;
-    Ok(Opened { order, by_token: true })
+    let token = Some(order.order_token.clone());
+    Ok(Opened { order, token })
 }
 
 fn is_final(order: &StoredOrder) -> bool {
@@ -128,7 +154,7 @@ struct Telling {
     sent: Option<i64>,
     until: Instant,
     ended: bool,
-    by_token: bool,
+    token: Option<Secret>,
     _pass: Pass<(MerchantKey, OrderNo)>,
 }
 
@@ -142,6 +168,10 @@ impl Telling {
                 Some(order) => order,
                 None => tokio::time::timeout_at(self.until, self.following.changed()).await.ok()??,
             };
+            // The token was revoked.
+            if self.token.as_ref().is_some_and(|token| token.expose() != order.order_token.expose()) {
+                return None;
+            }
             // A poll of WeChat that changed nothing is not sent.
             if self.sent.is_some_and(|sent| order.order.version <= sent) {
                 continue;
@@ -149,7 +179,7 @@ impl Telling {
             self.sent = Some(order.order.version);
             self.ended = is_final(&order);
             let event = Event::default().event("state").id(order.order.version.to_string());
-            let seen = if self.by_token { OrderJson::of_payer(&order) } else { OrderJson::state(&order) };
+            let seen = if self.token.is_some() { OrderJson::of_payer(&order) } else { OrderJson::state(&order) };
             return event.json_data(seen).ok();
         }
     }

@@ -4,21 +4,22 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 
-use super::request::{all_seen, parse};
+use super::request::parse;
 use crate::clock::Timestamp;
 use crate::http::extract::auth::{Authorized, Ops};
+use crate::http::extract::client_addr::ClientIp;
+use crate::http::extract::cursor;
 use crate::http::extract::path::RowPath;
 use crate::http::extract::posted::Posted;
-use crate::http::extract::query::{NoQuery, StrictQuery};
+use crate::http::extract::query::{NoQuery, Params, QueryParams, StrictQuery};
 use crate::http::ops::operator;
+use crate::http::ops::query::limit;
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ops;
 use crate::store::{Counts, Erasure};
-
-/// WeChat's openids have 28 characters. What is shorter is none, and may be a number of the business's by mistake.
-const OPENID_LEAST: usize = 20;
 
 /// An erasure as callers see it, without the openid.
 #[derive(Debug, Serialize)]
@@ -66,14 +67,38 @@ pub async fn ask(
     request: Request,
 ) -> Result<Response, Error> {
     let Posted { body, client, .. } = Posted::json(&app, request).await?;
-    let request = parse(&body, &all_seen(&app.config, &caller))?;
-    if request.openid.as_str().len() < OPENID_LEAST {
-        return Err(Error::NotFound("payer"));
-    }
-    let now = app.clock.now();
-    let asked = ops::erasures::ask((&app.store, &app.config), &operator(&caller, client), request, now).await?;
+    let operator = operator(&caller, client);
+    let request = parse(&body, &ops::erasures::apps(&app.config, &operator))?;
+    let asked = ops::erasures::ask((&app.store, &app.config), &operator, request, app.clock.now()).await?;
     let asked = asked.ok_or(Error::NotFound("payer"))?;
     Ok((StatusCode::ACCEPTED, axum::Json(ErasureJson::new(&asked))).into_response())
+}
+
+pub struct ErasuresQuery {
+    before: Option<i64>,
+    limit: u64,
+}
+
+impl QueryParams for ErasuresQuery {
+    const NAMES: &'static [&'static str] = &["after", "limit"];
+
+    fn read(params: &Params) -> Result<ErasuresQuery, Error> {
+        Ok(ErasuresQuery { before: params.parsed("after", |text| cursor::read('e', text))?, limit: limit(params)? })
+    }
+}
+
+/// `GET /v1/ops/erasures`: newest first.
+pub async fn list(
+    app: HttpState,
+    caller: Authorized<Ops>,
+    StrictQuery(query): StrictQuery<ErasuresQuery>,
+    ClientIp(client): ClientIp,
+) -> Result<Response, Error> {
+    let place = (query.before, query.limit);
+    let page = ops::erasures::list((&app.store, &app.config), &operator(&caller, client), place).await?;
+    let rows: Vec<ErasureJson<'_>> = page.rows.iter().map(ErasureJson::new).collect();
+    let next = page.next.map(|id| cursor::write('e', id));
+    Ok(axum::Json(json!({"erasures": rows, "next": next})).into_response())
 }
 
 /// `GET /v1/ops/erasures/{id}`
@@ -81,9 +106,9 @@ pub async fn get(
     app: HttpState,
     caller: Authorized<Ops>,
     _: StrictQuery<NoQuery>,
+    ClientIp(client): ClientIp,
     RowPath(id): RowPath,
 ) -> Result<Response, Error> {
-    let seen = all_seen(&app.config, &caller);
-    let found = app.store.erasure(id).await?.filter(|of| caller.merchants().is_none() || seen.contains(&&of.app));
+    let found = ops::erasures::get((&app.store, &app.config), &operator(&caller, client), id).await?;
     Ok(axum::Json(ErasureJson::new(&found.ok_or(Error::NotFound("erasure"))?)).into_response())
 }

@@ -1,7 +1,5 @@
 //! Which payer, and why.
 
-use crate::config::{App, Config};
-use crate::http::extract::auth::Caller;
 use crate::http::extract::json_object::Form;
 use crate::http::orders::request::{is_noted, plain};
 use crate::http::problem::Error;
@@ -31,17 +29,4 @@ pub fn parse(body: &[u8], seen: &[&AppKey]) -> Result<OfPayer, Error> {
     let wanted = |app: &&&AppKey| named.as_ref().is_none_or(|named| named == **app);
     let app = seen.iter().find(wanted).ok_or(Error::NotFound("app"))?;
     Ok(OfPayer { app: (*app).clone(), openid, reason })
-}
-
-/// The apps of the merchants that the caller sees.
-pub fn some_seen<'c>(config: &'c Config, caller: &Caller) -> Vec<&'c AppKey> {
-    let of_seen = |app: &&App| config.merchants.iter().any(|m| caller.sees(&m.key) && m.apps.contains(&app.key));
-    config.apps.iter().filter(of_seen).map(|app| &app.key).collect()
-}
-
-/// The apps all of whose merchants the caller sees: what is erased of a payer may be any of theirs.
-pub fn all_seen<'c>(config: &'c Config, caller: &Caller) -> Vec<&'c AppKey> {
-    let mut seen = some_seen(config, caller);
-    seen.retain(|app| config.merchants.iter().all(|m| caller.sees(&m.key) || !m.apps.contains(*app)));
-    seen
 }

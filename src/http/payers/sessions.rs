@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::request::{parse, some_seen};
+use super::request::parse;
 use crate::http::extract::auth::{Authorized, Ops};
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{NoQuery, StrictQuery};
@@ -21,9 +21,10 @@ pub async fn end(
     request: Request,
 ) -> Result<Response, Error> {
     let Posted { body, client, .. } = Posted::json(&app, request).await?;
-    let request = parse(&body, &some_seen(&app.config, &caller))?;
+    let operator = operator(&caller, client);
+    let request = parse(&body, &ops::sessions::apps(&app.config, &operator))?;
     let now = app.clock.now();
     let of = request.app.clone();
-    ops::sessions::end(&app.store, &operator(&caller, client), request, now).await?;
+    ops::sessions::end(&app.store, &operator, request, now).await?;
     Ok(axum::Json(json!({"app": of, "ended_at": now})).into_response())
 }

@@ -148,6 +148,7 @@ impl From<WebhookError> for Error {
             WebhookError::NotFound => Error::NotFound("webhook endpoint"),
             WebhookError::Address(refused) => Error::Invalid(vec![FieldProblem::member("url", refused.to_string())]),
             WebhookError::UsedUp => Error::WebhooksUsedUp,
+            WebhookError::TooOften => Error::RateLimited,
             WebhookError::Key(KeyError::NotConfigured) => Error::WebhooksNotConfigured,
             WebhookError::Key(e @ KeyError::AnotherKey) => Error::Internal { internal: e.to_string() },
             WebhookError::Defect(internal) => Error::Internal { internal },

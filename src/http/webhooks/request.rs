@@ -15,7 +15,7 @@ const TEXT_MAX_BYTES: usize = 500;
 pub fn parse_new(body: &[u8]) -> Result<(impl FnOnce(MerchantKey) -> NewEndpoint, Option<String>), Error> {
     let mut form = Form::parse(body)?;
     let merchant = form.text("merchant");
-    let format = form.parsed("format", |text| EndpointFormat::parse(&text).ok_or("must be events or wecom"));
+    let format = form.parsed("format", |text| EndpointFormat::parse(&text).ok_or("must be events, wecom or mail"));
     let format = format.unwrap_or(EndpointFormat::Events);
     let url = plain(&mut form, "url", MAX_BYTES);
     let description = plain(&mut form, "description", TEXT_MAX_BYTES).unwrap_or_default();

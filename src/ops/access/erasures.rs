@@ -5,16 +5,45 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::sessions;
 use super::sessions::{OfPayer, audited};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::ops::operator::Operator;
+use crate::ids::AppKey;
+use crate::ops::operator::{Operator, Page};
 use crate::store::{DbError, Erasure, Scope, Stepped, Store};
 
 /// Erasures that one run goes on with.
 const PER_RUN: u64 = 4;
 /// How long one run goes on.
 const RUN: Duration = Duration::from_secs(30);
+
+/// WeChat's openids have 28 characters. What is shorter is none, and may be a number of the business's by mistake.
+const OPENID_LEAST: usize = 20;
+
+/// The apps all of whose merchants the operator sees: what is erased of a payer may be any of theirs.
+pub fn apps<'c>(config: &'c Config, operator: &Operator) -> Vec<&'c AppKey> {
+    let mut apps = sessions::apps(config, operator);
+    apps.retain(|app| config.merchants.iter().all(|m| operator.sees(&m.key) || !m.apps.contains(*app)));
+    apps
+}
+
+/// An erasure that the operator may see.
+pub async fn get((store, config): (&Store, &Config), operator: &Operator, id: i64) -> Result<Option<Erasure>, DbError> {
+    let found = store.erasure(id).await?;
+    Ok(found.filter(|of| operator.merchants.is_none() || apps(config, operator).contains(&&of.app)))
+}
+
+/// Up to `limit` erasures that the operator may see, newest first, older than `before`.
+pub async fn list(
+    (store, config): (&Store, &Config),
+    operator: &Operator,
+    (before, limit): (Option<i64>, u64),
+) -> Result<Page<Erasure, i64>, DbError> {
+    let apps = operator.merchants.is_some().then(|| apps(config, operator));
+    let (rows, next) = store.erasures(apps.as_deref(), before, limit).await?;
+    Ok(Page { rows, next })
+}
 
 /// Asks for an erasure, and ends the payer's sessions. One that is under way begins anew. None where no such payer is
 /// known under the app.
@@ -25,14 +54,28 @@ pub async fn ask(
     now: Timestamp,
 ) -> Result<Option<Erasure>, DbError> {
     let OfPayer { app, openid, .. } = &request;
-    let Some(of_app) = config.apps.iter().find(|known| known.key == *app) else { return Ok(None) };
-    let merchants = config.merchants.iter().filter(|merchant| merchant.apps.contains(app));
-    let scope = Scope {
-        appid: of_app.app_id.as_str().to_owned(),
-        merchants: merchants.map(|merchant| merchant.key.as_str().to_owned()).collect(),
-    };
+    if openid.as_str().len() < OPENID_LEAST {
+        return Ok(None);
+    }
+    let Some(scope) = scope(config, app) else { return Ok(None) };
     let audit = audited(store, operator, "payer.erase", &request, now).await?;
     store.ask_erasure((app, openid), &scope, &audit).await
+}
+
+/// Whether anything is kept of the payer under the app.
+pub async fn is_known((store, config): (&Store, &Config), of: &OfPayer, now: Timestamp) -> Result<bool, DbError> {
+    let Some(scope) = scope(config, &of.app) else { return Ok(false) };
+    store.is_payer_known(&of.app, &of.openid, &scope, now).await
+}
+
+/// Under which names the app and its merchants keep what is of a payer.
+fn scope(config: &Config, app: &AppKey) -> Option<Scope> {
+    let of_app = config.apps.iter().find(|known| known.key == *app)?;
+    let merchants = config.merchants.iter().filter(|merchant| merchant.apps.contains(app));
+    Some(Scope {
+        appid: of_app.app_id.as_str().to_owned(),
+        merchants: merchants.map(|merchant| merchant.key.as_str().to_owned()).collect(),
+    })
 }
 
 /// Goes on with erasures that are due; answers how many came to their end or to something that they wait for. One whose

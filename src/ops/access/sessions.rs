@@ -1,6 +1,7 @@
 //! Sessions of payers: ended by an operator, as the payer's own logout ends them.
 
 use crate::clock::Timestamp;
+use crate::config::{App, Config};
 use crate::ids::{AppKey, OpenId};
 use crate::ops::operator::Operator;
 use crate::store::{AuditEntry, DbError, Store};
@@ -11,6 +12,12 @@ pub struct OfPayer {
     pub app: AppKey,
     pub openid: OpenId,
     pub reason: String,
+}
+
+/// The apps of the merchants that the operator sees.
+pub fn apps<'c>(config: &'c Config, operator: &Operator) -> Vec<&'c AppKey> {
+    let of_seen = |app: &&App| config.merchants.iter().any(|m| operator.sees(&m.key) && m.apps.contains(&app.key));
+    config.apps.iter().filter(of_seen).map(|app| &app.key).collect()
 }
 
 /// Ends every session of the payer that began until now, on all devices and in all processes.

@@ -10,7 +10,7 @@ use crate::store::{
     AuditEntry, DbError, EndpointChange, EndpointFormat, EndpointHealth, EndpointState, Store, WebhookEndpoint,
 };
 use crate::webhooks::address::AddressError;
-use crate::webhooks::{Answer, AttemptError, KeyError, Maker, OLD_SECRET_LIFE, Robot, SigningSecret};
+use crate::webhooks::{Answer, AttemptError, KeyError, Maker, OLD_SECRET_LIFE, Robot, SigningSecret, parse_mailto};
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,8 @@ pub enum WebhookError {
     Address(#[from] AddressError),
     #[error("the merchant has as many endpoints as it may")]
     UsedUp,
+    #[error("another message was sent to this endpoint a moment ago")]
+    TooOften,
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("{0}")]
@@ -63,7 +65,7 @@ pub struct View {
 #[derive(Debug)]
 pub struct Made {
     pub view: View,
-    /// None of a robot, whose key is known.
+    /// None of a robot, whose key is known, and of mails.
     pub secret: Option<SigningSecret>,
 }
 
@@ -72,15 +74,14 @@ pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Res
     let now = maker.clock.now();
     let id = EventId::new().to_string();
     let audit = entry(operator, ("webhook.create", new.reason.clone()), &id, &new.merchant, now);
-    let (url, robot) = match addressed(new.format, &new.url) {
+    let (url, robot) = match addressed(maker, new.format, &new.url).await {
         Ok(addressed) => addressed,
         Err(refused) => return address_refused(maker, refused, audit).await,
     };
-    if let Err(refused) = maker.sender.check(&url).await {
-        return address_refused(maker, refused, audit).await;
-    }
     let (secret, sealed) = match &robot {
         Some(robot) => (None, maker.sender.seal_robot(&id, robot)?),
+        // The mail server's password is in the configuration.
+        None if new.format == EndpointFormat::Mail => (None, String::new()),
         None => {
             let secret = SigningSecret::random();
             let sealed = maker.sender.seal(&id, &secret)?;
@@ -101,6 +102,8 @@ pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Res
         disabled_at: None,
         position: 0,
         failing_since: None,
+        next_message_at: None,
+        replay_first_until: None,
         created_at: now,
         created_by: operator.name.clone(),
         updated_at: now,
@@ -113,16 +116,23 @@ pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Res
     Ok(Made { view, secret })
 }
 
-/// The address without a robot's key, and the robot.
-fn addressed(format: EndpointFormat, url: &str) -> Result<(String, Option<Robot>), AddressError> {
-    match format {
-        EndpointFormat::Events if Robot::is_robots(url) => Err(AddressError::Robot),
-        EndpointFormat::Events => Ok((url.to_owned(), None)),
+/// The address without a robot's key, and the robot. It may be called.
+async fn addressed(maker: &Maker, format: EndpointFormat, url: &str) -> Result<(String, Option<Robot>), AddressError> {
+    let (url, robot) = match format {
+        EndpointFormat::Events if Robot::is_robots(url) => return Err(AddressError::Robot),
+        EndpointFormat::Events => (url.to_owned(), None),
         EndpointFormat::Wecom => {
             let robot = Robot::parse(url)?;
-            Ok((robot.address.clone(), Some(robot)))
+            (robot.address.clone(), Some(robot))
         }
-    }
+        EndpointFormat::Mail => {
+            let settings = maker.sender.settings();
+            let smtp = settings.webhooks.smtp.as_ref().ok_or(AddressError::NoMailServer)?;
+            return Ok((parse_mailto(url, smtp)?, None));
+        }
+    };
+    maker.sender.check(&url).await?;
+    Ok((url, robot))
 }
 
 async fn address_refused<T>(maker: &Maker, refused: AddressError, audit: AuditEntry) -> Result<T, WebhookError> {
@@ -166,15 +176,14 @@ pub async fn update(maker: &Maker, operator: &Operator, id: &str, change: Change
     let Change { url, description, event_types, is_enabled, .. } = change;
     // A robot's address without its key, as it is shown, changes nothing of it.
     let url = url.filter(|url| *url != endpoint.url);
-    let (url, robot) = match url.map(|url| addressed(endpoint.format, &url)).transpose() {
+    let addressed = match &url {
+        Some(url) => addressed(maker, endpoint.format, url).await.map(Some),
+        None => Ok(None),
+    };
+    let (url, robot) = match addressed {
         Ok(addressed) => addressed.unzip(),
         Err(refused) => return address_refused(maker, refused, audit).await,
     };
-    if let Some(url) = &url
-        && let Err(refused) = maker.sender.check(url).await
-    {
-        return address_refused(maker, refused, audit).await;
-    }
     let secret = robot.flatten().map(|robot| maker.sender.seal_robot(id, &robot)).transpose()?;
     let change = EndpointChange { id: id.to_owned(), url, secret, description, event_types, is_enabled, audit };
     if !maker.store.change_webhook(&change).await? {
@@ -187,8 +196,10 @@ pub async fn update(maker: &Maker, operator: &Operator, id: &str, change: Change
 /// [`OLD_SECRET_LIFE`]; an older one ends.
 pub async fn rotate(maker: &Maker, operator: &Operator, id: &str, reason: String) -> Result<Made, WebhookError> {
     let endpoint = visible(&maker.store, operator, id).await?;
-    if endpoint.format == EndpointFormat::Wecom {
-        return Err(AddressError::NoKey.into());
+    match endpoint.format {
+        EndpointFormat::Events => {}
+        EndpointFormat::Wecom => return Err(AddressError::NoKey.into()),
+        EndpointFormat::Mail => return Err(AddressError::NoSecret.into()),
     }
     let now = maker.clock.now();
     let secret = SigningSecret::random();
@@ -207,13 +218,15 @@ pub async fn delete(maker: &Maker, operator: &Operator, id: &str, reason: String
     if maker.store.delete_webhook(id, &audit).await? { Ok(()) } else { Err(WebhookError::NotFound) }
 }
 
-/// Sends an event of no order to the endpoint and answers what came of it.
+/// Sends an event of no order to the endpoint and answers what came of it. Robots and mailboxes get it as one of the
+/// messages between which lies a pause.
 pub async fn test(maker: &Maker, operator: &Operator, id: &str) -> Result<Answer, WebhookError> {
     let endpoint = visible(&maker.store, operator, id).await?;
     let audit = entry(operator, ("webhook.test", String::new()), id, &endpoint.merchant, maker.clock.now());
     maker.store.record_audit(&audit).await?;
     maker.test(&endpoint).await.map_err(|e| match e {
         AttemptError::Store(e) => WebhookError::Store(e),
+        AttemptError::Rests(_) => WebhookError::TooOften,
         other => WebhookError::Defect(other.to_string()),
     })
 }

@@ -1,4 +1,4 @@
-//! Recording orders. Changing them is `commit`'s alone.
+//! Recording orders, and their tokens. Changing them is `commit`'s alone.
 
 use std::collections::HashMap;
 
@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
 use crate::store::packed::rows::write_order;
+use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::writer::WriteTx;
 
 /// An order to be recorded, with its first attempt.
@@ -59,6 +60,14 @@ pub enum Recorded {
 }
 
 impl Store {
+    /// Puts another token in the place of an order's, with the audit row: the one before opens nothing any more.
+    pub async fn replace_order_token(&self, order_id: i64, audit: &AuditEntry) -> Result<(), DbError> {
+        let write = (order_id, random_text(32), audit.clone());
+        self.db.write("order.token", write, |tx, write| Box::pin(replace_token(tx, write))).await?;
+        self.changed();
+        Ok(())
+    }
+
     /// Records orders, each with its first attempt and the claim of the caller's idempotency key, in one transaction.
     /// Results are in the order of `new`. A number that exists is left as it is; a key that names another order
     /// records none.
@@ -219,4 +228,12 @@ fn claim_of(n: &NewOrder) -> Option<Claim> {
         content_hash: n.content_hash.clone(),
         at: n.created_at,
     })
+}
+
+async fn replace_token(tx: &WriteTx, (order_id, token, audit): &(i64, String, AuditEntry)) -> Result<(), DbError> {
+    let sql = "UPDATE orders SET order_token = $2 WHERE id = $1";
+    if tx.execute(sql, [(*order_id).into(), token.as_str().into()]).await? != 1 {
+        return Err(DbError::Defect("the order whose token ends has no row".into()));
+    }
+    write_audit(tx, audit).await
 }

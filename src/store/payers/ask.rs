@@ -67,7 +67,8 @@ impl Store {
         self.db.write("erasure.ask", asked, |tx, asked| Box::pin(ask(tx, asked))).await.map(Some)
     }
 
-    async fn is_payer_known(
+    /// Whether anything is kept of a payer under the app; also yes where that takes too long to say.
+    pub async fn is_payer_known(
         &self,
         app: &AppKey,
         openid: &OpenId,

@@ -10,11 +10,12 @@ use super::scan::{Change, Page, Payer};
 use super::types::{COLUMNS, Counts, Erasure, ErasureState, Needed, Part, Place, erasure};
 use super::{messages, orders};
 use crate::clock::Timestamp;
-use crate::ids::OpenId;
+use crate::ids::{AppKey, OpenId};
 use crate::store::Store;
 use crate::store::db::DbError;
+use crate::store::ops::filter::Conditions;
 use crate::store::payment::audit::{AuditEntry, write_audit};
-use crate::store::writer::WriteTx;
+use crate::store::writer::{Row, WriteTx};
 
 /// Pages without a payer that are read before their place is written.
 const PAGES: u32 = 50;
@@ -47,6 +48,25 @@ impl Store {
         self.db.reader().rows(&sql, [id.into()]).await?.first().map(erasure).transpose()
     }
 
+    /// Up to `limit` erasures of these apps (of all where none are given), newest first, older than `before`; and
+    /// before which one there may be more. One that cannot be read is left out, and ends no list.
+    pub async fn erasures(
+        &self,
+        apps: Option<&[&AppKey]>,
+        before: Option<i64>,
+        limit: u64,
+    ) -> Result<(Vec<Erasure>, Option<i64>), DbError> {
+        let mut only = Conditions::default();
+        if let Some(apps) = apps {
+            only.one_of("app", apps.iter().map(|app| app.as_str()));
+        }
+        only.add_option("id < {}", before);
+        let sql = format!("SELECT {COLUMNS} FROM erasures WHERE {} ORDER BY id DESC LIMIT {limit}", only.text());
+        let rows = self.db.reader().rows(&sql, only.values()).await?;
+        let last = rows.last().filter(|_| rows.len() as u64 >= limit).map(|row| row.get("id")).transpose()?;
+        Ok((readable(&rows).collect(), last))
+    }
+
     /// Erasures that are due, the longest due first. One that cannot be read keeps none of the others.
     pub async fn due_erasures(&self, now: Timestamp, limit: u64) -> Result<Vec<Erasure>, DbError> {
         let sql = format!(
@@ -55,14 +75,7 @@ impl Store {
             limit.saturating_add(UNREADABLE)
         );
         let rows = self.db.reader().rows(&sql, [now.as_ms().into()]).await?;
-        let readable = rows.iter().map(erasure).filter_map(|row| match row {
-            Ok(erasure) => Some(erasure),
-            Err(error) => {
-                tracing::error!(%error, "An erasure cannot be read");
-                None
-            }
-        });
-        Ok(readable.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+        Ok(readable(&rows).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
     }
 
     /// Notes that a step of an erasure failed: it is done again later, and keeps none of the others.
@@ -147,6 +160,11 @@ impl Store {
             Part::Queue => messages::queue(self, payer, key).await,
         }
     }
+}
+
+fn readable(rows: &[Row]) -> impl Iterator<Item = Erasure> {
+    rows.iter()
+        .filter_map(|row| erasure(row).inspect_err(|error| tracing::error!(%error, "An erasure cannot be read")).ok())
 }
 
 /// What was read: the place reached, and what is to be changed.

@@ -94,12 +94,30 @@ impl Store {
         rows.iter().map(item).collect()
     }
 
-    /// The next items without a result.
-    pub async fn open_replay_items(&self, replay_id: &str, limit: u64) -> Result<Vec<ReplayItem>, DbError> {
+    /// The next items without a result, without deliveries to these endpoints.
+    pub async fn open_replay_items(
+        &self,
+        replay_id: &str,
+        except: &[String],
+        limit: u64,
+    ) -> Result<Vec<ReplayItem>, DbError> {
+        let mut values: Vec<Value> = vec![replay_id.into()];
+        let mut only = String::new();
+        if !except.is_empty() {
+            // Ids of other sources are no numbers.
+            only = format!(
+                " AND NOT EXISTS (
+                    SELECT 1 FROM webhook_deliveries AS d WHERE d.endpoint_id IN {}
+                      AND d.id = CASE WHEN replay_items.source = 'webhook'
+                                      THEN CAST(replay_items.source_id AS BIGINT) END)",
+                placeholders(1, except.len(), 1)
+            );
+            values.extend(except.iter().map(|id| id.as_str().into()));
+        }
         let sql = format!(
-            "SELECT {COLUMNS} FROM replay_items WHERE replay_id = $1 AND result IS NULL ORDER BY n LIMIT {limit}"
+            "SELECT {COLUMNS} FROM replay_items WHERE replay_id = $1 AND result IS NULL{only} ORDER BY n LIMIT {limit}"
         );
-        let rows = self.db.read().query_all_raw(self.db.statement(sql, [replay_id.into()])).await?;
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
         rows.iter().map(item).collect()
     }
 

@@ -7,7 +7,7 @@ use super::types::{NewReplay, Replay, ReplayKind, ReplayState};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, placeholders};
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::ops::filter::Conditions;
 use crate::store::order::rows::unreadable;
@@ -56,11 +56,18 @@ impl Store {
         row.map(|row| replay(&row)).transpose()
     }
 
-    /// The replay that is to be worked on: the one that was started first.
-    pub async fn running_replay(&self) -> Result<Option<Replay>, DbError> {
-        let sql = format!("SELECT {COLUMNS} FROM replays WHERE state = 'running' ORDER BY started_at_ms, id LIMIT 1");
-        let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
-        row.map(|row| replay(&row)).transpose()
+    /// The replays that are to be worked on, without these: first the one that was started first.
+    pub async fn running_replays(&self, except: &[String], limit: u64) -> Result<Vec<Replay>, DbError> {
+        let mut only = String::new();
+        if !except.is_empty() {
+            only = format!(" AND id NOT IN {}", placeholders(1, except.len(), 0));
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM replays WHERE state = 'running'{only} ORDER BY started_at_ms, id LIMIT {limit}"
+        );
+        let values: Vec<Value> = except.iter().map(|id| id.as_str().into()).collect();
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
+        rows.iter().map(replay).collect()
     }
 
     /// Whether a replay is to be worked on still.

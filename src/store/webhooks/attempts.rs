@@ -12,12 +12,24 @@ use crate::store::replay::results::write_result;
 use crate::store::writer::WriteTx;
 
 impl Store {
-    /// Writes an attempt that was made; answers whether its endpoint was disabled by it.
+    /// Writes an attempt at each of some deliveries that was made, all or none; answers whether an endpoint was
+    /// disabled by it.
     ///
     /// What the receiver answered is written whatever became of the claim meanwhile. A failure changes only the
     /// delivery that is taken still: of one that another process has taken since, that one decides.
-    pub async fn record_webhook_attempt(&self, attempt: NewAttempt) -> Result<bool, DbError> {
-        let disabled = self.db.write("webhook.attempt", attempt, |tx, attempt| Box::pin(record(tx, attempt))).await?;
+    pub async fn record_webhook_attempts(&self, attempts: Vec<NewAttempt>) -> Result<bool, DbError> {
+        let disabled = self
+            .db
+            .write("webhook.attempt", attempts, |tx, attempts| {
+                Box::pin(async move {
+                    let mut disabled = false;
+                    for attempt in attempts {
+                        disabled |= record(tx, attempt).await?;
+                    }
+                    Ok(disabled)
+                })
+            })
+            .await?;
         if disabled {
             self.changed();
         }

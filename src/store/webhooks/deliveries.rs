@@ -11,6 +11,7 @@ use crate::store::entity::outbox;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::packed::rows::{defect, read_event};
 use crate::store::payment::audit::AuditEntry;
+use crate::store::replay::types::ReplayMark;
 use crate::store::writer::WriteTx;
 
 /// Positions of the feed that one step goes through.
@@ -43,21 +44,22 @@ impl Store {
         Ok(u64::try_from(n).unwrap_or_default() >= count)
     }
 
-    /// The next deliveries of an endpoint that are due and not taken, oldest first: none of an order of which an
-    /// earlier one is pending.
+    /// The next deliveries of an endpoint that are due and not taken, oldest first. Where each is sent by itself, none
+    /// of an order of which an earlier one is pending; one message has them in their order.
     pub async fn due_deliveries(
         &self,
         endpoint_id: &str,
         now: Timestamp,
-        limit: usize,
+        (limit, is_one_message): (usize, bool),
     ) -> Result<Vec<WebhookDelivery>, DbError> {
+        let in_order = " AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS e
+                               WHERE e.endpoint_id = d.endpoint_id AND e.order_no = d.order_no
+                                 AND e.state = 'pending' AND e.position < d.position)";
+        let in_order = if is_one_message { "" } else { in_order };
         let sql = format!(
             "SELECT {DELIVERY} FROM webhook_deliveries AS d
              WHERE d.endpoint_id = $1 AND d.state = 'pending' AND d.due_at_ms <= $2
-               AND (d.claimed_until_ms IS NULL OR d.claimed_until_ms <= {clock})
-               AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS e
-                               WHERE e.endpoint_id = d.endpoint_id AND e.order_no = d.order_no
-                                 AND e.state = 'pending' AND e.position < d.position)
+               AND (d.claimed_until_ms IS NULL OR d.claimed_until_ms <= {clock}){in_order}
              ORDER BY d.position LIMIT {limit}",
             clock = self.db.now_ms_sql()
         );
@@ -82,7 +84,7 @@ impl Store {
                     }
                     let mut taken = Vec::new();
                     for id in ids {
-                        if take(tx, *id, claim, *claim_ms, " AND state = 'pending'").await? {
+                        if take(tx, *id, claim, *claim_ms).await? {
                             taken.push(*id);
                         }
                     }
@@ -92,10 +94,28 @@ impl Store {
             .await
     }
 
-    /// Takes one delivery in any state, to send it beside the schedule; `false` where it is being sent.
-    pub async fn claim_delivery(&self, id: i64, claim: &str, claim_ms: i64) -> Result<bool, DbError> {
-        let write = (id, claim.to_owned(), claim_ms);
-        self.db.write("webhook.claim_one", write, |tx, (id, claim, ms)| Box::pin(take(tx, *id, claim, *ms, ""))).await
+    /// Takes deliveries in any state, to send them beside the schedule; answers which. None of an item that has its
+    /// result: another process sent it; none that is being sent.
+    pub async fn claim_replayed(
+        &self,
+        items: &[(i64, ReplayMark)],
+        claim: &str,
+        claim_ms: i64,
+    ) -> Result<Vec<i64>, DbError> {
+        let write = (items.to_vec(), claim.to_owned(), claim_ms);
+        self.db
+            .write("webhook.claim_replayed", write, |tx, (items, claim, claim_ms)| {
+                Box::pin(async move {
+                    let mut taken = Vec::new();
+                    for (id, mark) in items {
+                        if take_replayed(tx, *id, mark, claim, *claim_ms).await? {
+                            taken.push(*id);
+                        }
+                    }
+                    Ok(taken)
+                })
+            })
+            .await
     }
 
     /// Gives back what was taken and not sent.
@@ -108,10 +128,12 @@ impl Store {
 
     /// Gives some of them back, as due as they were.
     pub async fn release_some_deliveries(&self, ids: &[i64], claim: &str) -> Result<(), DbError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let ids_in = placeholders(1, ids.len(), 1);
         let sql = format!(
-            "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL
-             WHERE claim = $1 AND state = 'pending' AND id IN {ids_in}"
+            "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL WHERE claim = $1 AND id IN {ids_in}"
         );
         let values = std::iter::once(Value::from(claim)).chain(ids.iter().map(|id| Value::from(*id)));
         self.db.execute("webhook.release", sql, values.collect::<Vec<_>>()).await?;
@@ -180,13 +202,24 @@ async fn fan_out(
     Ok(Fenced::Done(end - endpoint.position))
 }
 
-async fn take(tx: &WriteTx, id: i64, claim: &str, claim_ms: i64, only: &str) -> Result<bool, DbError> {
+async fn take(tx: &WriteTx, id: i64, claim: &str, claim_ms: i64) -> Result<bool, DbError> {
     let clock = tx.now_ms_sql();
     let sql = format!(
         "UPDATE webhook_deliveries SET claim = $2, claimed_until_ms = {clock} + $3
-         WHERE id = $1 AND (claimed_until_ms IS NULL OR claimed_until_ms <= {clock}){only}"
+         WHERE id = $1 AND (claimed_until_ms IS NULL OR claimed_until_ms <= {clock}) AND state = 'pending'"
     );
     Ok(tx.execute(&sql, [id.into(), claim.into(), claim_ms.into()]).await? > 0)
+}
+
+async fn take_replayed(tx: &WriteTx, id: i64, mark: &ReplayMark, claim: &str, claim_ms: i64) -> Result<bool, DbError> {
+    let clock = tx.now_ms_sql();
+    let sql = format!(
+        "UPDATE webhook_deliveries SET claim = $2, claimed_until_ms = {clock} + $3
+         WHERE id = $1 AND (claimed_until_ms IS NULL OR claimed_until_ms <= {clock})
+           AND EXISTS (SELECT 1 FROM replay_items AS i WHERE i.replay_id = $4 AND i.n = $5 AND i.result IS NULL)"
+    );
+    let values: [Value; 5] = [id.into(), claim.into(), claim_ms.into(), mark.replay_id.as_str().into(), mark.n.into()];
+    Ok(tx.execute(&sql, values).await? > 0)
 }
 
 async fn recover(tx: &WriteTx, (endpoint_id, since_ms, now_ms): &(String, i64, i64)) -> Result<u64, DbError> {

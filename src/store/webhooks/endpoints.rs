@@ -15,7 +15,7 @@ use crate::store::writer::{Row, WriteTx};
 
 const COLUMNS: &str = "id, merchant, url, description, event_types, secret, old_secret, old_secret_until_ms, state,
                        disabled_reason, disabled_at_ms, position, failing_since_ms, created_at_ms, created_by,
-                       updated_at_ms, format";
+                       updated_at_ms, format, next_message_at_ms, replay_first_until_ms";
 
 impl Store {
     /// Stores an endpoint, which gets what is emitted from now on; `false` where its merchant has `most` already.
@@ -125,7 +125,7 @@ async fn create(tx: &WriteTx, new: &WebhookEndpoint, most: u32, audit: &AuditEnt
         new.created_at.as_ms().into(),
         new.created_by.as_str().into(),
         i64::from(most).into(),
-        new.format.as_str().into(),
+        new.format.stored().into(),
     ];
     let is_made = tx.execute(&sql, values).await? > 0;
     let result = if is_made { "done" } else { "webhooks-used-up" };
@@ -214,11 +214,12 @@ fn endpoint(row: &Row) -> Result<WebhookEndpoint, DbError> {
     let types: String = row.get("event_types")?;
     let reason: Option<String> = row.get("disabled_reason")?;
     let old_secret: Option<String> = row.get("old_secret")?;
+    let url: String = row.get("url")?;
     Ok(WebhookEndpoint {
         id: row.get("id")?,
         merchant: MerchantKey::parse(row.get::<String>("merchant")?).map_err(|_| unknown("merchant"))?,
-        format: EndpointFormat::parse(&row.get::<String>("format")?).ok_or_else(|| unknown("format"))?,
-        url: row.get("url")?,
+        format: EndpointFormat::of_stored(&row.get::<String>("format")?, &url).ok_or_else(|| unknown("format"))?,
+        url,
         description: row.get("description")?,
         event_types: serde_json::from_str(&types).map_err(|e| unreadable("event_types", &e))?,
         secret: row.get("secret")?,
@@ -229,6 +230,8 @@ fn endpoint(row: &Row) -> Result<WebhookEndpoint, DbError> {
         disabled_at: time("disabled_at_ms")?,
         position: row.get("position")?,
         failing_since: time("failing_since_ms")?,
+        next_message_at: time("next_message_at_ms")?,
+        replay_first_until: time("replay_first_until_ms")?,
         created_at: time("created_at_ms")?.ok_or_else(|| unknown("created_at_ms"))?,
         created_by: row.get("created_by")?,
         updated_at: time("updated_at_ms")?.ok_or_else(|| unknown("updated_at_ms"))?,

@@ -7,4 +7,5 @@ pub(super) mod attempts;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
 pub(super) mod lists;
+pub(super) mod messages;
 pub(super) mod types;

@@ -25,9 +25,31 @@ pub enum EndpointFormat {
     Events,
     /// Messages about several events for a group robot of WeCom.
     Wecom,
+    /// Mails about several events.
+    Mail,
 }
 
-named!(EndpointFormat { Events = "events", Wecom = "wecom" });
+named!(EndpointFormat { Events = "events", Wecom = "wecom", Mail = "mail" });
+
+/// What the address of a mail's endpoint begins with.
+pub const MAILTO: &str = "mailto:";
+
+impl EndpointFormat {
+    /// What is stored. A version before knows no mail: it takes the endpoint for a robot's whose key it cannot open,
+    /// sends nothing, and tries again later.
+    pub(super) fn stored(self) -> &'static str {
+        match self {
+            EndpointFormat::Mail => EndpointFormat::Wecom.as_str(),
+            other => other.as_str(),
+        }
+    }
+
+    pub(super) fn of_stored(word: &str, url: &str) -> Option<EndpointFormat> {
+        let format = EndpointFormat::parse(word)?;
+        let is_mail = format == EndpointFormat::Wecom && url.starts_with(MAILTO);
+        Some(if is_mail { EndpointFormat::Mail } else { format })
+    }
+}
 
 /// Why an endpoint is disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +102,7 @@ pub struct WebhookEndpoint {
     pub description: String,
     /// The types that it wants; all where there are none.
     pub event_types: Vec<String>,
-    /// Sealed.
+    /// Sealed; empty where mails are sent.
     pub secret: String,
     /// Sealed; signs beside the other until its time is over.
     pub old_secret: Option<(String, Timestamp)>,
@@ -91,6 +113,10 @@ pub struct WebhookEndpoint {
     pub position: i64,
     /// The first failure since the last success.
     pub failing_since: Option<Timestamp>,
+    /// Where messages are about several events: when the next one may be sent.
+    pub next_message_at: Option<Timestamp>,
+    /// Until when that one is a replay's.
+    pub replay_first_until: Option<Timestamp>,
     pub created_at: Timestamp,
     pub created_by: String,
     pub updated_at: Timestamp,

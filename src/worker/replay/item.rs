@@ -1,22 +1,24 @@
 //! One item of a replay: through the handler of its consumer, or to the bus where it is an event.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use crate::bus::{Bus, ConsumerName, Delivery, Message, Parked, Parking, ParkingError, PublishError, Verdict};
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::{NoticeKind, NotifyReceived, QueryDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::EventId;
 use crate::store::{
-    DbError, ItemResult, Replay, ReplayContent, ReplayItem, ReplayMark, ReplayResult, StoredMessage,
-    StoredNotification, WebhookDelivery,
+    DbError, EndpointState, ItemResult, Replay, ReplayContent, ReplayItem, ReplayKind, ReplayMark, ReplayResult,
+    ReplaySource, Store, StoredMessage, StoredNotification, WebhookDelivery, WebhookEndpoint,
 };
 use crate::webhooks;
-use crate::webhooks::AttemptError;
+use crate::webhooks::{AttemptError, pause_between};
 use crate::wechat::v2::notify::{NotifyError, parse_and_verify};
 use crate::wechat::v2::refund_notify::{is_refund, parse_and_decrypt};
 use crate::worker::core::context::Context;
@@ -34,6 +36,8 @@ pub(super) enum Handled {
     Result(ItemResult),
     /// The database or the bus is away: the item stays open.
     Unavailable(String),
+    /// This endpoint gets no message before then: the item stays open.
+    Rests(String, Timestamp),
 }
 
 impl Handled {
@@ -56,6 +60,52 @@ pub(super) fn mark(replay: &Replay, item: &ReplayItem) -> ReplayMark {
         by: replay.started_by.clone().unwrap_or_default(),
         reason: replay.reason.clone(),
     }
+}
+
+/// What is done at once.
+pub(super) enum Work {
+    One(ReplayItem),
+    /// One message about several deliveries to an endpoint.
+    Together(WebhookEndpoint, Vec<(WebhookDelivery, ReplayMark)>),
+}
+
+/// The items in their order, with deliveries that one message can be about put together.
+pub(super) async fn gathered(store: &Store, replay: &Replay, items: Vec<ReplayItem>) -> Result<Vec<Work>, DbError> {
+    if replay.kind != ReplayKind::Webhook {
+        return Ok(items.into_iter().map(Work::One).collect());
+    }
+    let ids: Vec<&str> = items.iter().map(|item| item.source_id.as_str()).collect();
+    let mut contents = match store.replay_contents(ReplaySource::Webhook, &ids).await {
+        // One of them cannot be read: each is read by itself.
+        Err(DbError::Defect(_)) => return Ok(items.into_iter().map(Work::One).collect()),
+        contents => contents?,
+    };
+    let (mut works, mut messaged) = (Vec::new(), HashMap::new());
+    for item in items {
+        let Some(ReplayContent::Webhook(delivery)) = contents.remove(&item.source_id) else {
+            works.push(Work::One(item));
+            continue;
+        };
+        if !messaged.contains_key(&delivery.endpoint_id) {
+            let known = store.webhook(&delivery.endpoint_id).await?.filter(is_messaged);
+            let at = known.map(|endpoint| {
+                works.push(Work::Together(endpoint, Vec::new()));
+                works.len() - 1
+            });
+            messaged.insert(delivery.endpoint_id.clone(), at);
+        }
+        let at = messaged.get(&delivery.endpoint_id).copied().flatten();
+        match at.and_then(|at| works.get_mut(at)) {
+            Some(Work::Together(_, together)) => together.push((delivery, mark(replay, &item))),
+            _ => works.push(Work::One(item)),
+        }
+    }
+    Ok(works)
+}
+
+/// Whether an endpoint gets messages about several events. One that is disabled gets none: its items fail.
+fn is_messaged(endpoint: &WebhookEndpoint) -> bool {
+    endpoint.state == EndpointState::Enabled && pause_between(endpoint.format).is_some()
 }
 
 /// Works on an item. It may run twice: handlers recognise what they did, and a result is written once.
@@ -203,6 +253,7 @@ async fn delivered(
         Ok(()) => Ok(Handled::Written),
         // What is being sent is sent once more after that: the process that sends it may have died.
         Err(e @ AttemptError::InFlight) => Ok(Handled::Unavailable(e.to_string())),
+        Err(AttemptError::Rests(until)) => Ok(Handled::Rests(delivery.endpoint_id.clone(), until)),
         Err(e @ AttemptError::EndpointGone) => Ok(Handled::failed("endpoint_gone", e.to_string())),
         Err(e @ AttemptError::EndpointDisabled) => Ok(Handled::failed("endpoint_disabled", e.to_string())),
         Err(AttemptError::Store(e)) => Err(e),

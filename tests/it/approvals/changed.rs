@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{BOSS, DESK, LEAD, service};
 use crate::harness::service::InProcess;
+use crate::harness::sql::texts;
 use crate::settling::held::{paid_as, until_held, yesterday};
 use crate::settling::on_both;
 
@@ -98,6 +99,28 @@ on_both! {
         let (status, refund) = service.give_back("APC00030", json!({"refund_no": "x2", "amount_fen": 20})).await;
         assert_eq!((status, &refund["state"]), (202, &json!("awaiting_approval")), "{refund}");
         goes_through(&service, "x1").await;
+        service.finish().await;
+    }
+
+    async fn a_request_that_is_refused_while_wechat_is_asked_moves_nothing(db: TestDb) {
+        let service = service().on(db).in_process().await;
+        service.paid("APC00050").await;
+        let id = service.waiting("APC00050", "w1", 80).await;
+        let asked = async || service.wechat_calls("orderquery", "APC00050").await.len();
+        let before = asked().await;
+        service.faults(json!([{"on": "orderquery", "kind": "slow", "delay_ms": 5000, "times": null}])).await;
+        let approval = service.decided(LEAD, id, "approve");
+        let refusal = async {
+            service.found("WeChat is asked", || async { (asked().await > before).then_some(()) }).await;
+            service.decided(BOSS, id, "refuse").await
+        };
+        let (approval, refusal) = futures_util::join!(approval, refusal);
+        assert_eq!((refusal.0, &refusal.1["state"]), (200, &json!("refused")), "{}", refusal.1);
+        assert_eq!((approval.0, &approval.1["code"]), (409, &json!("approval_ended")), "{}", approval.1);
+        assert_eq!(service.refunds_here().await, 0);
+        let result = "SELECT result FROM audit WHERE action = 'approval.approve'";
+        assert_eq!(texts(service.store.db(), result).await, ["ended"]);
+        service.clear_faults().await;
         service.finish().await;
     }
 

@@ -139,6 +139,30 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("\"ops\"]", "\"opps\"]", "api_keys[0].scopes: item 3 ", "did you mean ops?"),
     ("scopes = [\"orders\", \"refunds\", \"ops\"]", "", "api_keys[0].scopes: ", "at least one of"),
     ("merchants = [\"main\"]", "merchants = [\"mian\"]", "api_keys[0].merchants: item 1 ", "did you mean main?"),
+    ("[server]", "[webhooks]\nsmtp_url = \"http://mail.cn\"\n[server]", "webhooks.smtp_url: ", "smtps://HOST:465"),
+    (
+        "[server]",
+        "[webhooks]\nsmtp_url = \"smtps://me:hunter2@mail.cn\"\n[server]",
+        "webhooks.smtp_url: ",
+        "no user and no password",
+    ),
+    ("[server]", "[webhooks]\nsmtp_url = \"smtps://mail.cn\"\n[server]", "webhooks.smtp_from: ", "is missing"),
+    ("[server]", "[webhooks]\nsmtp_from = \"wxpay\"\n[server]", "webhooks.smtp_from: ", "wxpay <wxpay@example.com>"),
+    (
+        "[server]",
+        "[webhooks]\nsmtp_url = \"smtps://mail.cn\"\nsmtp_from = \"a@b.cn\"\nsmtp_username = \"a\"\n[server]",
+        "webhooks.smtp_password_file: ",
+        "is missing",
+    ),
+    ("[server]", "[webhooks]\nsmtp_url = \"smtp://mail.cn\"\n[server]", "webhooks.smtp_url: ", "without STARTTLS"),
+    (
+        "[server]",
+        "[webhooks]\nsmtp_url = \"smtps://mail.cn\"\nsmtp_from = \"a@b.cn\"\n[server]",
+        "webhooks.mail_domains: ",
+        "is missing",
+    ),
+    ("[server]", "[webhooks]\nmail_domains = [\"@b.cn\"]\n[server]", "webhooks.mail_domains: item 1 ", "a domain like"),
+    ("[server]", "[webhooks]\nsmtp_from = \"a@b..cn\"\n[server]", "webhooks.smtp_from: ", "wxpay <wxpay@example.com>"),
 ];
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::header::{COOKIE, LOCATION};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::ops::users;
 use wxpay_worker::secret::sha256_hex;
@@ -16,6 +18,8 @@ pub struct Answer {
     pub status: u16,
     pub location: String,
     pub text: String,
+    /// What the next page says of it.
+    pub said: Vec<String>,
 }
 
 impl Answer {
@@ -112,7 +116,11 @@ impl User {
         let cookie = format!("wxpay_console_local={}; wxpay_console_lang_local={lang}", self.token);
         let response = request.header(COOKIE, cookie).send().await.unwrap();
         let location = response.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned());
+        let cookies = response.headers().get_all(SET_COOKIE).iter().map(|line| line.to_str().unwrap());
+        let said = cookies.filter_map(|line| line.split_once("flash")?.1.split_once('=')?.1.split(';').next());
+        let said = said.map(|text| String::from_utf8(URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()).collect();
         Answer {
+            said,
             status: response.status().as_u16(),
             location: location.unwrap_or_default(),
             text: response.text().await.unwrap(),

@@ -6,6 +6,7 @@ mod exits;
 mod help;
 mod keys;
 mod month;
+mod order_token;
 mod output;
 mod queue;
 mod repairs;

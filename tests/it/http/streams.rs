@@ -7,8 +7,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use wxpay_worker::ids::OrderNo;
+use wxpay_worker::secret::sha256_hex;
 
 use super::stage::{KEY, Stage, eventually, main, order, with};
+use crate::harness::sql::texts;
 use crate::harness::within_timeout;
 
 struct Stream {
@@ -253,5 +255,58 @@ async fn a_request_sent_too_early_is_checked_as_closely_as_any() {
     stage.pay("A100001").await;
     assert_eq!(stream.next().await.unwrap().1["state"], "paid");
     assert_eq!(stream.status().await, "400");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_opens_nothing_and_what_it_opened_ends() {
+    const OPS_KEY: &str = "wxk_ops_of_the_streams_test";
+    let hash = sha256_hex(OPS_KEY.as_bytes());
+    let key =
+        format!("[[api_keys]]\nname = \"ops\"\nhash = \"sha256:{hash}\"\nscopes = [\"ops\"]\nmerchants = \"all\"\n");
+    let stage = Stage::with("", &key).await;
+    stage.work();
+    let placed = stage.place(&order("A100001"), &[]).await.json();
+    let other = stage.place(&order("A100002"), &[]).await.json();
+    let (token, others) = (placed["order_token"].as_str().unwrap(), other["order_token"].as_str().unwrap());
+    let mut by_token = Stream::open(&stage, token, "").await;
+    let mut by_key = Stream::open(&stage, KEY, "").await;
+    let mut of_other = Stream::of(&stage, "A100002", others, "").await;
+    for stream in [&mut by_token, &mut by_key, &mut of_other] {
+        assert_eq!(stream.next().await.unwrap().1["state"], "payable");
+    }
+    // Not without the scope, and not without a reason.
+    let path = "/v1/orders/A100001/revoke-token";
+    let revoke = async |key: &str, body: &str| {
+        let key = format!("Bearer {key}");
+        let headers = [("Authorization", key.as_str()), ("Content-Type", "application/json")];
+        stage.send("POST", path, &headers, body.as_bytes()).await
+    };
+    let reason = r#"{"reason": "a screenshot of the page was shared"}"#;
+    assert_eq!(revoke(KEY, reason).await.status, 403);
+    assert_eq!(revoke(OPS_KEY, "{}").await.status, 400);
+    let reply = revoke(OPS_KEY, reason).await;
+    assert_eq!((reply.status, &reply.json()["order_no"]), (200, &json!("A100001")), "{reply:?}");
+    assert!(by_token.next().await.is_none(), "the stream goes on");
+    let bearer = format!("Bearer {token}");
+    let again = stage.send("GET", "/v1/orders/A100001/stream", &[("Authorization", bearer.as_str())], b"").await;
+    assert_eq!(again.status, 401);
+    let by_query = stage.send("GET", &source("A100001", &format!("order_token={token}")), &[], b"").await;
+    assert_eq!(by_query.status, 401);
+    // The business has another one; neither its own stream nor another order's has ended.
+    let new = stage.get("/v1/orders/A100001").await.json()["order_token"].as_str().unwrap().to_owned();
+    assert!(new != token && !reply.text().contains(&new), "{reply:?}");
+    let mut renewed = Stream::open(&stage, &new, "").await;
+    assert_eq!(renewed.next().await.unwrap().1["state"], "payable");
+    for order_no in ["A100001", "A100002"] {
+        stage.pay(order_no).await;
+    }
+    for stream in [&mut by_key, &mut of_other, &mut renewed] {
+        assert_eq!(stream.next().await.unwrap().1["state"], "paid");
+    }
+    let audit = "SELECT action || ' ' || merchant || ' ' || order_no || ' ' || reason || ' ' || result FROM audit
+                 WHERE action LIKE 'order%'";
+    let row = "order.revoke_token main A100001 a screenshot of the page was shared done";
+    assert_eq!(texts(stage.store.db(), audit).await, [row]);
     stage.finish().await;
 }

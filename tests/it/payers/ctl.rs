@@ -31,5 +31,7 @@ async fn sessions_are_ended_and_a_payer_is_erased_by_command() {
     let shown = ctl(&["payers", "erasure", &id]).await;
     assert!(shown.code == 0 && shown.out.contains("done"), "{} {}", shown.out, shown.err);
     assert_eq!(ctl(&["payers", "erasure", "4711"]).await.code, 3);
+    let all = ctl(&["payers", "erasures"]).await;
+    assert!(all.code == 0 && all.out.contains("done") && !all.out.contains(OPENID), "{} {}", all.out, all.err);
     service.finish().await;
 }

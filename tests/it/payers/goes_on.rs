@@ -37,6 +37,24 @@ on_both! {
         service.finish().await;
     }
 
+    async fn a_row_that_cannot_be_read_ends_no_list(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("ERG00010").await;
+        let asked = service.asks_erasure().await;
+        for n in 0..2 {
+            let broken = "INSERT INTO erasures (app, payer, openid, scope, reason, asked_by, asked_by_id, remote_addr,
+                                                asked_at_ms, last_pass_from_ms, state, next_at_ms)
+                          VALUES ('shop', $1, $2, 'no JSON', '', '', '', '', 1, 1, 'running', 1)";
+            run(service.store.db(), broken, [format!("payer-{n}").into(), OPENID.into()]).await;
+        }
+        let (_, page) = service.get("/v1/ops/erasures?limit=2").await;
+        assert_eq!(page["erasures"], json!([]), "{page}");
+        let rest = format!("/v1/ops/erasures?limit=2&after={}", page["next"].as_str().unwrap());
+        let (_, page) = service.get(&rest).await;
+        assert_eq!((&page["erasures"][0]["id"], &page["next"]), (&asked["id"], &json!(null)), "{page}");
+        service.finish().await;
+    }
+
     async fn it_ends_with_a_pass_that_began_when_nothing_of_before_can_come_any_more(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("ERG00003").await;

@@ -1,6 +1,7 @@
 //! What is kept of one payer, and its erasure: the bytes of the openid in every column of every table.
 
 mod bounds;
+mod console;
 mod ctl;
 mod erased;
 mod evidence;

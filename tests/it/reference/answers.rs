@@ -125,6 +125,8 @@ async fn answers_about_orders_and_money_are_as_described() {
     caller.get("/v1/payments/{transaction_id}", &format!("/v1/payments/{payment}")).await;
     let accept = json!({"transaction_id": payment, "reason": "Checked"});
     caller.post(&format!("{one}/accept"), "/v1/orders/A100001/accept", accept, 200).await;
+    let seen = json!({"reason": "It was seen"});
+    caller.post(&format!("{one}/revoke-token"), "/v1/orders/A100001/revoke-token", seen, 200).await;
     caller.get(&format!("{one}/history"), "/v1/orders/A100001/history").await;
     caller.service.leave_unfinished("an order is being closed, a refund is on its way");
     caller.service.leave_books_open("the same");
@@ -198,6 +200,7 @@ async fn answers_to_operators_are_as_described() {
     let sessions = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "reason": "A phone was lost"});
     caller.post("/v1/ops/sessions/end", "/v1/ops/sessions/end", sessions.clone(), 200).await;
     let erasure = caller.post("/v1/ops/erasures", "/v1/ops/erasures", sessions, 202).await;
+    caller.get("/v1/ops/erasures", "/v1/ops/erasures").await;
     caller.get("/v1/ops/erasures/{id}", &format!("/v1/ops/erasures/{}", erasure["id"])).await;
     caller.get("/v1/ops/audit", "/v1/ops/audit").await;
     caller.service.finish().await;

@@ -151,8 +151,8 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
     ("ReplayRequest", "src/http/ops/replay_request.rs", "pub fn parse", "pub fn cap"),
     ("ReplaySelect", "src/http/ops/replay_request.rs", "fn select", ""),
     ("KeyRequest", "src/http/ops/key_request.rs", "pub fn parse", ""),
-    ("EndSessionsRequest", "src/http/payers/request.rs", "pub fn parse", "pub fn some_seen"),
-    ("ErasureRequest", "src/http/payers/request.rs", "pub fn parse", "pub fn some_seen"),
+    ("EndSessionsRequest", "src/http/payers/request.rs", "pub fn parse", ""),
+    ("ErasureRequest", "src/http/payers/request.rs", "pub fn parse", ""),
     ("CodeRequest", "src/web/mini/login.rs", "pub async fn code", "pub fn refusal"),
 ];
 

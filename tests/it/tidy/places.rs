@@ -22,6 +22,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("hyper_util", &["src/http", "src/web", "src/sandbox", "src/bus"]),
     ("ipnet", &["src/config", "src/http", "src/web", "src/webhooks"]),
     ("jiff", &["src/clock.rs"]),
+    ("lettre", &["src/config/address.rs", "src/webhooks/mail.rs"]),
     ("md5", &["src/wechat/v2"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
     ("migrations", &["src/store", "bin", "src/app*"]),

@@ -23,7 +23,7 @@ fn faults(text: &str) -> Vec<Fault> {
     faults.iter().map(fault).collect()
 }
 
-const AREAS: [&str; 6] = ["decide", "refund_decide", "outcome", "consumer", "commit", "refunds"];
+const AREAS: [&str; 7] = ["decide", "refund_decide", "outcome", "consumer", "commit", "refunds", "webhooks"];
 
 fn check(faults: &[Fault], sources: &[Source]) -> Vec<String> {
     let mut violations = Vec::new();

@@ -7,6 +7,7 @@ mod delivery;
 mod endpoints;
 mod failures;
 mod killed_receivers;
+mod messages;
 mod packages;
 mod processes;
 pub mod receiver;

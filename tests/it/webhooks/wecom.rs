@@ -145,6 +145,9 @@ async fn a_robots_key_is_kept_sealed_and_shown_nowhere() {
     let (status, changed) =
         service.send_json("PATCH", &path(&endpoint), &json!({"url": format!("{}?key={other}", receiver.url)})).await;
     assert_eq!((status, &changed["url"]), (200, &json!(receiver.url)), "{changed}");
+    let (status, problem) = service.post(&format!("{}/test", path(&endpoint)), &json!({})).await;
+    assert_eq!(status, 429, "a test is a message like others: {problem}");
+    service.skip(4);
     service.post(&format!("{}/test", path(&endpoint)), &json!({})).await;
     assert_eq!(receiver.until(2).await[1].query, format!("key={other}"));
     for wrong in ["", "?key=", "?key=short", "?token=693axxx6-7aoc", "?key=693axxx6-7aoc&x=1"] {

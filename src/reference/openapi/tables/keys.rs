@@ -39,6 +39,11 @@ const OPERATIONS: &[Operation] = &[
         .body("ErasureRequest")
         .answers(&[answer(202, Content::Json("Erasure"), "It is recorded.")])
         .refusals(&["not-found"]),
+    get("/v1/ops/erasures", "listErasures", "List erasures")
+        .about("Newest first, of apps all of whose merchants the API key sees.")
+        .key(Scope::Ops)
+        .query(&[AFTER, OPS_LIMIT])
+        .answers(&[answer(200, Content::Json("ErasureList"), "A page of erasures.")]),
     get("/v1/ops/erasures/{id}", "getErasure", "Read how far an erasure is")
         .key(Scope::Ops)
         .answers(&[answer(200, Content::Json("Erasure"), "The erasure.")])
@@ -97,6 +102,7 @@ const OBJECTS: &[Object] = &[
             time("ended_at", "Since when nothing of the payer is left.").or_null(),
         ],
     ),
+    object("ErasureList", "A page of erasures.", &[objects("erasures", "Newest first.", "Erasure"), NEXT]),
     object(
         "EndedSessions",
         "What ended.",

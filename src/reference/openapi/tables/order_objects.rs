@@ -202,6 +202,11 @@ pub const ORDER_OBJECTS: &[Object] = &[
         ],
     ),
     object(
+        "RevokedToken",
+        "Whose token ended.",
+        &[MERCHANT_KEY, ORDER_NO, time("revoked_at", "When the order got another one.")],
+    ),
+    object(
         "Timeline",
         "What happened to an order.",
         &[

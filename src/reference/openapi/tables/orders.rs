@@ -154,6 +154,15 @@ const OPERATIONS: &[Operation] = &[
             answer(204, Content::None, "The order ended, and its end was seen: do not connect again."),
         ])
         .refusals(&["too-many-streams", "too-many-streams-of-order"]),
+    post("/v1/orders/{order_no}/revoke-token", "revokeOrderToken", "End the token of an order")
+        .about(
+            "The `order_token` that a payer's page follows the order with opens nothing any more, and the streams that \
+             it opened end. The order has another one, in `GET /v1/orders/{order_no}`.",
+        )
+        .key(Scope::Ops)
+        .query(&[MERCHANT])
+        .body("ReasonRequest")
+        .answers(&[answer(200, Content::Json("RevokedToken"), "The token of before is refused.")]),
     post("/v1/orders/{order_no}/accept", "acceptPayment", "Credit money that is held")
         .about(
             "Of a payment that came late, second, before its order, or with another amount. The order becomes paid and \

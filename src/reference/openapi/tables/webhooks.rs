@@ -95,7 +95,8 @@ const OBJECTS: &[Object] = &[
             text("merchant", "The merchant's key. Required where the API key sees several.", "main").optional(),
             word(
                 "format",
-                "`events` where it is left out. `wecom`: a group robot of WeCom, `url` as WeCom shows it.",
+                "`events` where it is left out. `wecom`: a group robot of WeCom, `url` as WeCom shows it. `mail`: \
+                 mails, `url` like `mailto:ops@example.com`.",
                 names_of!(EndpointFormat),
             )
             .optional(),
@@ -147,8 +148,12 @@ const OBJECTS: &[Object] = &[
             time("next_attempt_at", "When it is posted next.").or_null(),
             time("last_attempt_at", "When it was posted last.").or_null(),
             object_field("attempts", "The newest ones.", "WebhookCounts"),
-            text("secret", "In the answer that made it; a robot has none.", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-                .optional(),
+            text(
+                "secret",
+                "In the answer that made it; none without `events`.",
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            )
+            .optional(),
         ],
     ),
     object(

@@ -1,0 +1,3 @@
+//! The steps since others may run beside the version that has schema 4.
+
+pub mod m20261202_000180_webhook_messages;

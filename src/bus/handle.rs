@@ -54,7 +54,7 @@ impl Bus {
     ) -> Result<(Bus, Report), ConnectError> {
         if settings.url.expose().trim().starts_with("embedded:") {
             let db = db.ok_or(ConnectError::NoDatabase)?;
-            let bus = embedded::Embedded::open(db, topology, settings.max_bytes).await?;
+            let bus = embedded::Embedded::open(db, topology.without_bundles(), settings.max_bytes).await?;
             return Ok((Bus(Arc::new(Kind::Embedded(bus))), Report::embedded()));
         }
         let (bus, report) = jetstream::JetStream::connect(settings, topology).await?;
@@ -167,9 +167,14 @@ impl Bus {
         match self.0.as_ref() {
             Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {
-                let source = bus.supply(stream, spec);
-                let rescue = bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
-                tokio::join!(consumer::work(worker, source, concurrency), rescue);
+                let rescue = |spec| bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
+                let bundled = async {
+                    let Some((spec, _)) = stream.bundles().filter(|(_, of)| of.name == name.as_str()) else { return };
+                    let work = consumer::work(Arc::clone(&worker), bus.bundles(stream, spec), concurrency);
+                    tokio::join!(work, rescue(spec));
+                };
+                let work = consumer::work(Arc::clone(&worker), bus.supply(stream, spec), concurrency);
+                tokio::join!(work, rescue(spec), bundled);
             }
         }
         Ok(())

@@ -7,6 +7,7 @@
 //! returns only after the message is durable; a delivery ends as done, as a retry or as a dead letter, and is
 //! acknowledged only after that end is durable. Delivery is at least once.
 
+mod bundle;
 mod consumer;
 mod dead_letter;
 mod embedded;

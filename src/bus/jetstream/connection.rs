@@ -8,8 +8,10 @@ use async_nats::jetstream;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::bundles::Bundles;
 use super::core::Core;
 use super::publisher::Publisher;
+use super::readers::Readers;
 use super::subscription::Supply;
 use super::{advisory, connect, provision};
 use crate::bus::message::Message;
@@ -39,6 +41,8 @@ impl JetStream {
             replicas: settings.replicas,
             max_bytes: settings.max_bytes,
             atomic: AtomicBool::new(false),
+            bundles: settings.bundles,
+            readers: Readers::default(),
             connections,
             shaped_at: Mutex::new(None),
             cleared_at: Mutex::new(None),
@@ -75,6 +79,11 @@ impl JetStream {
     /// A consumer's supply.
     pub fn supply(&self, stream: &StreamSpec, spec: &ConsumerSpec) -> Supply {
         Supply::new(Arc::clone(&self.core), stream.name.clone(), spec.clone())
+    }
+
+    /// The supply of a consumer of bundles.
+    pub fn bundles(&self, stream: &StreamSpec, spec: &ConsumerSpec) -> Bundles {
+        Bundles::new(self.supply(stream, spec))
     }
 
     /// Watches for deliveries that the server gave up on.

@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::headers::timestamp;
+use super::readers::Readers;
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology};
 use crate::bus::types::{Lag, LagError};
 use crate::clock::Clock;
@@ -20,6 +21,9 @@ pub(super) struct Core {
     pub(super) max_bytes: i64,
     /// Whether streams take atomic batches; set when they are brought into shape.
     pub(super) atomic: AtomicBool,
+    /// Whether messages that wait together may travel in bundles.
+    pub(super) bundles: bool,
+    pub(super) readers: Readers,
     /// Counts connections made.
     pub(super) connections: watch::Receiver<u64>,
     /// When the shape was last made right, so that many who notice at once do it once.

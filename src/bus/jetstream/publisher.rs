@@ -4,6 +4,9 @@
 //! atomic batch (NATS 2.12) is synced once, so a batch of two hundred is ten times as fast. Where batches are not
 //! offered, or one is refused, its messages go singly: all are sent, then all acknowledgements awaited.
 //!
+//! Messages of a consumer that takes bundles go as one message where they wait together and a process reads bundles: one
+//! acknowledgement of the server for all of them, and later one of the worker's.
+//!
 //! What must stay true: a message counts as stored only by an acknowledgement that covers it. Repeating one is
 //! harmless, because the server knows its key for ten minutes.
 
@@ -18,20 +21,26 @@ use async_nats::jetstream::context::{PublishError as WireError, PublishErrorKind
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, ErrorCode};
 use futures_util::future::join_all;
+use metrics::counter;
 use serde::Deserialize;
 
 use super::core::Core;
 use super::headers::to_wire;
 use super::{provision, purge};
 use crate::batcher::{Group, Limits};
+use crate::bus::bundle;
+use crate::bus::bundle::Packed;
 use crate::bus::message::Message;
 use crate::bus::topology::StreamSpec;
 use crate::bus::types::{PUBLISH_TIMEOUT, PublishError, lane_of};
+use crate::telemetry::{BUS_BUNDLED_MESSAGES_TOTAL, BUS_BUNDLES_TOTAL};
 
 /// The server's own limit is 1000.
 const MAX_BATCH: usize = 500;
 /// A batch is held in the server's memory until its last message.
 const MAX_BATCH_BYTES: usize = 4 << 20;
+/// Half of what a server takes by default, whatever the stream allows.
+const MAX_BUNDLE_BYTES: usize = 512 << 10;
 /// Batches under way at once, each for other subjects.
 const PARTITIONS: usize = 2;
 
@@ -64,13 +73,39 @@ impl Publisher {
 }
 
 async fn send(core: Arc<Core>, stream: Arc<StreamSpec>, messages: Vec<Message>) -> Vec<Outcome> {
+    let Packed { messages, members, places } = packed(&core, &stream, messages).await;
+    let outcomes = send_packed(&core, &stream, messages).await;
+    for (outcome, members) in outcomes.iter().zip(&members).filter(|(_, members)| **members > 1) {
+        if outcome.is_ok() {
+            crate::failpoint::point("bus.bundle_stored");
+        }
+        let outcome = if outcome.is_ok() { "stored" } else { "not_stored" };
+        counter!(BUS_BUNDLES_TOTAL, "outcome" => outcome).increment(1);
+        counter!(BUS_BUNDLED_MESSAGES_TOTAL, "outcome" => outcome).increment(*members as u64);
+    }
+    let lost = || Err(PublishError::Unavailable("the message was not sent".into()));
+    places.into_iter().map(|place| outcomes.get(place).cloned().unwrap_or_else(lost)).collect()
+}
+
+/// In bundles what may travel so.
+async fn packed(core: &Core, stream: &StreamSpec, messages: Vec<Message>) -> Packed {
+    let Some((bundles, of)) = stream.bundles().filter(|_| core.bundles) else { return Packed::singly(messages) };
+    let several = messages.iter().filter(|message| bundle::may_join(&of.filter, message)).count() > 1;
+    if !several || !core.readers.are_there(core, stream, bundles).await {
+        return Packed::singly(messages);
+    }
+    let most = core.client.server_info().max_payload.min(stream.max_message_bytes as usize).min(MAX_BUNDLE_BYTES);
+    bundle::pack(messages, (&bundles.filter, &of.filter), most)
+}
+
+async fn send_packed(core: &Core, stream: &StreamSpec, messages: Vec<Message>) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(messages.len());
     for batch in split(messages) {
         let atomic = batch.len() > 1 && core.atomic.load(Ordering::Relaxed) && all_differ(&batch);
-        let answer = if atomic { send_atomically(&core, &batch).await } else { Batched::Refused };
+        let answer = if atomic { send_atomically(core, &batch).await } else { Batched::Refused };
         outcomes.extend(match answer {
             Batched::Stored => vec![Ok(()); batch.len()],
-            Batched::Refused => send_singly(&core, &stream, batch).await,
+            Batched::Refused => send_singly(core, stream, batch).await,
             Batched::NoAnswer => vec![Err(PublishError::Timeout); batch.len()],
         });
     }

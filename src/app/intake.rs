@@ -8,6 +8,7 @@ use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
 use super::error::AppError;
+use super::roles::Roles;
 use crate::bus::Bus;
 use crate::config::{Config, IntakeKind};
 use crate::intake::{Appender, Lately, LogSettings, Reader, log_name, open, prepare};
@@ -21,7 +22,7 @@ const TRIES: u32 = 5;
 /// The HTTP side may take the whole time of a shutdown; what it accepted last is settled after that.
 const AFTER_HTTP: Duration = Duration::from_millis(500);
 
-/// What a process with workers does about intake logs.
+/// What a process does about intake logs.
 pub(super) struct Intake {
     logs: worker::Logs,
     own: Option<(Appender, Reader)>,
@@ -31,12 +32,20 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Opens a log where the configuration wants one, or says nothing, and this process accepts notifications. None
-    /// where the database or the queue is a server.
-    pub async fn open(config: &Config, store: &Store, accepts: bool) -> Result<Option<Intake>, AppError> {
+    /// where the database or the queue is a server, unless a spool is configured.
+    pub async fn open(config: &Config, store: &Store, roles: Roles) -> Result<Option<Intake>, AppError> {
         let is_embedded = config.bus.nats().is_none();
         let file = config.store.sqlite_file();
         // Where a log lies unless the configuration says otherwise.
         let beside: Vec<PathBuf> = file.iter().map(|file| config.server.intake.beside(file)).collect();
+        let spool = config.server.intake.spool(file.as_deref()).filter(|_| !is_embedded);
+        if let Some(folder) = spool.filter(|_| roles.ingress || roles.worker) {
+            return Intake::open_spool(config, store, (folder, &beside), roles.ingress).await.map(Some);
+        }
+        if !roles.worker {
+            return Ok(None);
+        }
+        let accepts = roles.ingress;
         let Some(file) = file.filter(|_| is_embedded) else {
             worker::warn_elsewhere(store, None, &beside).await;
             return Ok(None);
@@ -59,7 +68,22 @@ impl Intake {
                 }
             },
         };
-        Ok(Some(Intake { logs: worker::Logs { folder, is_own, found: Lately::default() }, own, grace }))
+        let logs = worker::Logs { folder, is_own, is_spool: false, found: Lately::default() };
+        Ok(Some(Intake { logs, own, grace }))
+    }
+
+    /// Every process that accepts has a log; each that accepts or works forwards what dead ones left.
+    async fn open_spool(
+        config: &Config,
+        store: &Store,
+        (folder, beside): (PathBuf, &[PathBuf]),
+        accepts: bool,
+    ) -> Result<Intake, AppError> {
+        worker::warn_elsewhere(store, Some(&folder), beside).await;
+        let is_own = beside.contains(&folder);
+        let own = if accepts { Some(own_log((&folder, is_own), store).await?) } else { None };
+        let logs = worker::Logs { folder, is_own, is_spool: true, found: Lately::default() };
+        Ok(Intake { logs, own, grace: config.server.shutdown_timeout + AFTER_HTTP })
     }
 
     /// What of other processes' logs stays.
@@ -72,9 +96,10 @@ impl Intake {
         self.own.as_ref().map(|(appender, _)| appender.clone())
     }
 
-    /// Settles what this process accepts, and takes over what others left.
+    /// Settles or forwards what this process accepts, and takes over what others left.
     pub async fn settle(self, ctx: worker::Context, bus: Bus, stop: CancellationToken) -> Result<(), AppError> {
         let Intake { logs, own, grace } = self;
+        let is_spool = logs.is_spool;
         let take_over = {
             let (ctx, bus, stop) = (ctx.clone(), bus.clone(), stop.clone());
             async move {
@@ -85,7 +110,12 @@ impl Intake {
         let settle = async move {
             // The HTTP side's appenders close the log.
             let Some((_, reader)) = own else { return Ok(()) };
-            worker::run_intake(ctx, bus, reader, (stop, grace)).await.map_err(|e| AppError::Role("intake", e))
+            let ended = if is_spool {
+                worker::forward_intake(bus, reader, (stop, grace)).await
+            } else {
+                worker::run_intake(ctx, bus, reader, (stop, grace)).await
+            };
+            ended.map_err(|e| AppError::Role("intake", e))
         };
         tokio::try_join!(settle, take_over).map(drop)
     }

@@ -18,12 +18,22 @@ pub enum IntakeKind {
     Direct,
     /// A log of the process, with SQLite and the embedded queue.
     Log,
+    /// A log of the process, from which it goes on to the queue on NATS.
+    Spool,
 }
 
 impl Intake {
     /// The folder of the logs of the processes that share this database file.
     pub fn folder(&self, database: &Path) -> PathBuf {
         self.dir.clone().unwrap_or_else(|| self.beside(database))
+    }
+
+    /// The folder of the logs that are forwarded to NATS; none where there are none. `database`: that of SQLite.
+    pub fn spool(&self, database: Option<&Path>) -> Option<PathBuf> {
+        match self.chosen {
+            Some(IntakeKind::Spool) => self.dir.clone().or_else(|| database.map(|database| self.beside(database))),
+            Some(IntakeKind::Direct | IntakeKind::Log) | None => None,
+        }
     }
 
     /// Where that folder is unless another one is named.

@@ -57,7 +57,8 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let intake = r.optional("intake", |text| match text {
         "direct" => Ok(IntakeKind::Direct),
         "log" => Ok(IntakeKind::Log),
-        _ => Err("must be \"direct\" or \"log\"".to_owned()),
+        "spool" => Ok(IntakeKind::Spool),
+        _ => Err("must be \"direct\", \"log\" or \"spool\"".to_owned()),
     });
     let intake_dir = r.optional("intake_dir", |text| Ok(PathBuf::from(text)));
     Some(Server {

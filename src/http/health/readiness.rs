@@ -5,7 +5,8 @@
 //! not ready. An app whose token is not fresh is reported there and does not make the process unready: payments need no
 //! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two
 //! is wrong cannot be known here. Nor do standbys that commits do not wait for, nor a merchant whose setup WeChat
-//! refuses, nor a list of API keys that could not be read for a while: only revocations wait for it.
+//! refuses, nor a list of API keys that could not be read for a while: only revocations wait for it. Nor does a bus that
+//! is away where notifications go to a spool, which is full before any is refused.
 
 use std::time::Duration;
 
@@ -84,9 +85,13 @@ pub async fn look_up(app: &HttpState) -> Readiness {
     };
     let stopping = app.shutdown.is_cancelled().then_some("shutting down");
     let space = space(fill.ok());
-    let mut checks = vec![check("database", database), check("bus", bus), space, check("process", stopping)];
+    let bus = check("bus", bus);
+    let mut checks = vec![check("database", database), space, check("process", stopping)];
     checks.extend(intake(app.intake.as_ref().map(Appender::state), app.intake_found.get().text()));
-    let ready = checks.iter().all(|check| check.ok);
+    // With a spool notifications are taken while the bus is away, and orders are placed by their rows.
+    let is_spooled = app.intake.is_some() && app.bus.is_nats();
+    let ready = checks.iter().all(|check| check.ok) && (bus.ok || is_spooled);
+    checks.insert(1, bus);
     checks.push(check("clock", clock));
     checks.push(check("api_keys", keys_problem(app.keys.age())));
     checks.extend(standbys.map(|problem| check("standbys", problem)));

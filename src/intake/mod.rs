@@ -4,7 +4,8 @@
 //! log and answers after the fsync. The transaction that settles a group of them moves the log's cursor, a row of the
 //! database, past them: nothing is claimed and nothing acknowledged. A log whose process died is read on by another.
 //!
-//! Before a queue on NATS a log is a spool: its records are forwarded to the queue, and its cursor is a file beside them.
+//! Before a queue on NATS a log is a spool: its records are forwarded to the queue, and its cursor is a file beside
+//! them.
 //!
 //! What must stay true: a record is handed on only once it is on the disk; SUCCESS comes after that; what is not
 //! settled is bounded, and what does not fit is refused; a file goes only after the cursor passed all of it. Damage is

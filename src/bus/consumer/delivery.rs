@@ -28,23 +28,26 @@ pub(super) struct Arriving<R> {
     pub first_error: Option<String>,
     alien: bool,
     apart: bool,
+    /// Whether a delivery of it before this one had no end, as when its process died.
+    was_cut_off: bool,
     pub receipt: R,
 }
 
 impl<R: Receipt> From<Arrived<R>> for Arriving<R> {
     fn from(arrived: Arrived<R>) -> Arriving<R> {
         let Arrived { message, on_bus, published_at, first_error, alien, apart, receipt } = arrived;
+        let was_cut_off = on_bus > 1 && first_error.is_none();
         let first_error = first_error.or_else(|| message.header(FIRST_ERROR).map(str::to_owned));
         let attempt = message.earlier_attempts().saturating_add(on_bus);
         let delivery = Delivery { message, attempt, published_at, ending: receipt.ending() };
-        Arriving { delivery, on_bus, first_error, alien, apart, receipt }
+        Arriving { delivery, on_bus, first_error, alien, apart, was_cut_off, receipt }
     }
 }
 
 impl<R: Receipt> Arriving<R> {
-    /// Whether a handler may see it.
-    pub fn is_sound(&self, max_attempts: u32) -> bool {
-        !self.alien && !self.apart && self.delivery.attempt <= max_attempts
+    /// Whether a handler may see it together with others. What may have ended its process does so alone.
+    pub fn may_join(&self, max_attempts: u32) -> bool {
+        !self.alien && !self.apart && !self.was_cut_off && self.delivery.attempt <= max_attempts
     }
 }
 
@@ -54,7 +57,7 @@ where
     F: Future<Output = Verdict> + Send + 'static,
     P: Parking,
 {
-    let Arriving { delivery, on_bus, first_error, alien, apart, receipt } = arriving;
+    let Arriving { delivery, on_bus, first_error, alien, apart, receipt, .. } = arriving;
     let attempt = delivery.attempt;
     let max_attempts = worker.spec.max_attempts;
     let whole = async {

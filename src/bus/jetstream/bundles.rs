@@ -1,7 +1,7 @@
 //! Deliveries that come in bundles.
 //!
-//! What must stay true: a bundle is acknowledged once, after each of its members has come to an end that is durable; one
-//! that was delivered before is handled no more: its members become messages of their own, each with a count of
+//! What must stay true: a bundle is acknowledged once, after each of its members has come to an end that is durable;
+//! one that was delivered before is handled no more: its members become messages of their own, each with a count of
 //! attempts of its own, so that one that ends its worker ends as a dead letter and holds up no other.
 
 use std::collections::VecDeque;

@@ -4,8 +4,8 @@
 //! atomic batch (NATS 2.12) is synced once, so a batch of two hundred is ten times as fast. Where batches are not
 //! offered, or one is refused, its messages go singly: all are sent, then all acknowledgements awaited.
 //!
-//! Messages of a consumer that takes bundles go as one message where they wait together and a process reads bundles: one
-//! acknowledgement of the server for all of them, and later one of the worker's.
+//! Messages of a consumer that takes bundles go as one message where they wait together and a process reads bundles:
+//! one acknowledgement of the server for all of them, and later one of the worker's.
 //!
 //! What must stay true: a message counts as stored only by an acknowledgement that covers it. Repeating one is
 //! harmless, because the server knows its key for ten minutes.

@@ -45,7 +45,8 @@ impl Readers {
             None => (None, 0),
         };
         let moved = known.is_some_and(|before| {
-            before.at.elapsed() <= LATELY && before.progress.is_some() && progress.is_some() && before.progress != progress
+            let both = before.progress.zip(progress);
+            before.at.elapsed() <= LATELY && both.is_some_and(|(before, now)| before != now)
         });
         let are_there = waiting > 0 || moved;
         if known.is_none_or(|before| before.are_there != are_there) {

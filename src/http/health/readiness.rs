@@ -5,8 +5,8 @@
 //! not ready. An app whose token is not fresh is reported there and does not make the process unready: payments need no
 //! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two
 //! is wrong cannot be known here. Nor do standbys that commits do not wait for, nor a merchant whose setup WeChat
-//! refuses, nor a list of API keys that could not be read for a while: only revocations wait for it. Nor does a bus that
-//! is away where notifications go to a spool, which is full before any is refused.
+//! refuses, nor a list of API keys that could not be read for a while: only revocations wait for it. Nor does a bus
+//! that is away where notifications go to a spool, which is full before any is refused.
 
 use std::time::Duration;
 

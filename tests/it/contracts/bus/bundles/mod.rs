@@ -1,0 +1,5 @@
+//! Messages that wait together travel as one on NATS, while a process reads such bundles; each has an end of its own.
+
+mod apart;
+mod support;
+mod together;

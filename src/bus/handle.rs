@@ -12,7 +12,7 @@ use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
 use super::peek::{Peek, Peeked, StreamView};
 use super::topology;
-use super::topology::{ConsumerName, Topology};
+use super::topology::{ConsumerName, ConsumerSpec, Topology};
 use super::types::{
     ConnectError, ConsumeError, Fill, Inspected, Lag, LagError, PEEK_TIMEOUT, PUBLISH_TIMEOUT, PublishError, Report,
 };
@@ -167,7 +167,7 @@ impl Bus {
         match self.0.as_ref() {
             Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {
-                let rescue = |spec| bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
+                let rescue = |spec: &ConsumerSpec| bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
                 let bundled = async {
                     let Some((spec, _)) = stream.bundles().filter(|(_, of)| of.name == name.as_str()) else { return };
                     let work = consumer::work(Arc::clone(&worker), bus.bundles(stream, spec), concurrency);

@@ -91,7 +91,7 @@ async fn send(core: Arc<Core>, stream: Arc<StreamSpec>, messages: Vec<Message>) 
 async fn packed(core: &Core, stream: &StreamSpec, messages: Vec<Message>) -> Packed {
     let Some((bundles, of)) = stream.bundles().filter(|_| core.bundles) else { return Packed::singly(messages) };
     let several = messages.iter().filter(|message| bundle::may_join(&of.filter, message)).count() > 1;
-    if !several || !core.readers.are_there(core, stream, bundles).await {
+    if !several || !core.readers.are_there(&core.context, stream, bundles).await {
         return Packed::singly(messages);
     }
     let most = core.client.server_info().max_payload.min(stream.max_message_bytes as usize).min(MAX_BUNDLE_BYTES);

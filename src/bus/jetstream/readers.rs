@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::core::Core;
 use crate::bus::topology::{ConsumerSpec, StreamSpec};
 
 /// How long an answer counts.
@@ -33,12 +33,12 @@ struct Seen {
 
 impl Readers {
     /// Asks the server where the last answer is too old.
-    pub async fn are_there(&self, core: &Core, stream: &StreamSpec, spec: &ConsumerSpec) -> bool {
+    pub async fn are_there(&self, context: &Context, stream: &StreamSpec, spec: &ConsumerSpec) -> bool {
         let mut known = self.0.lock().await;
         if let Some(seen) = known.filter(|seen| seen.at.elapsed() < FRESH) {
             return seen.are_there;
         }
-        let found = tokio::time::timeout(TIMEOUT, asked(core, stream, spec)).await.ok().flatten();
+        let found = tokio::time::timeout(TIMEOUT, asked(context, stream, spec)).await.ok().flatten();
         let at = Instant::now();
         let (progress, waiting) = match found {
             Some((progress, waiting)) => (Some(progress), waiting),
@@ -58,8 +58,8 @@ impl Readers {
 }
 
 /// How far the consumer is, and how many requests wait.
-async fn asked(core: &Core, stream: &StreamSpec, spec: &ConsumerSpec) -> Option<((u64, u64), usize)> {
-    let stream = core.context.get_stream_no_info(&stream.name).await.ok()?;
+async fn asked(context: &Context, stream: &StreamSpec, spec: &ConsumerSpec) -> Option<((u64, u64), usize)> {
+    let stream = context.get_stream_no_info(&stream.name).await.ok()?;
     let info = stream.consumer_info(&spec.name).await.ok()?;
     Some(((info.delivered.consumer_sequence, info.ack_floor.consumer_sequence), info.num_waiting))
 }

@@ -27,7 +27,7 @@ fn with_bundles(needs: Needs) -> Topology {
 }
 
 pub struct Stage {
-    backend: Backend,
+    pub backend: Backend,
     pub bus: Bus,
     needs: Needs,
 }

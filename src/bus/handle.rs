@@ -167,7 +167,8 @@ impl Bus {
         match self.0.as_ref() {
             Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {
-                let rescue = |spec: &ConsumerSpec| bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
+                let rescue =
+                    |spec: &ConsumerSpec| bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
                 let bundled = async {
                     let Some((spec, _)) = stream.bundles().filter(|(_, of)| of.name == name.as_str()) else { return };
                     let work = consumer::work(Arc::clone(&worker), bus.bundles(stream, spec), concurrency);

@@ -34,7 +34,8 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let database = known.database.as_deref().and_then(DatabaseId::parse);
     let owner = Owner { database, known: known.cursors.iter().map(|(log, _)| log.clone()).collect() };
     let at = folder.clone();
-    let cursors: Cursors = known.cursors.iter().map(|(log, at)| (log.clone(), u64::try_from(*at).unwrap_or(0))).collect();
+    let cursors: Cursors =
+        known.cursors.iter().map(|(log, at)| (log.clone(), u64::try_from(*at).unwrap_or(0))).collect();
     match beside(move || survey(&at, &owner)).await {
         Some(Ok(found)) => of_survey(&folder, &found, (&cursors, SETTLES), missing(&folder, &found, &known)),
         Some(Err(error)) => vec![Finding::new(CHECK, Status::NotChecked, format!("{}: {error}", folder.display()))],
@@ -47,8 +48,7 @@ async fn check_spool(folder: PathBuf) -> Vec<Finding> {
     let at = folder.clone();
     let surveyed = beside(move || {
         let found = survey(&at, &Owner { database: only_database(&at), known: HashSet::new() })?;
-        let cursor =
-            |log: &LogFound| -> io::Result<_> { Ok((log.name.clone(), read_cursor(&at.join(&log.name))?)) };
+        let cursor = |log: &LogFound| -> io::Result<_> { Ok((log.name.clone(), read_cursor(&at.join(&log.name))?)) };
         let cursors: Cursors = found.logs.iter().map(cursor).collect::<io::Result<_>>()?;
         Ok((found, cursors))
     });

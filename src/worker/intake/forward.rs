@@ -27,11 +27,7 @@ const AFTER_ERROR: (Duration, Duration) = (Duration::from_millis(100), Duration:
 
 /// Forwards what this process accepts, until its log is closed and all of it is forwarded. It goes on so long after
 /// `stop`; then it is an error that something is left.
-pub async fn forward(
-    bus: Bus,
-    mut reader: Reader,
-    (stop, grace): (CancellationToken, Duration),
-) -> Result<(), String> {
+pub async fn forward(bus: Bus, mut reader: Reader, (stop, grace): (CancellationToken, Duration)) -> Result<(), String> {
     let log = Arc::clone(reader.log());
     unless_late(&log, forward_all(&bus, &mut reader), (stop, grace)).await
 }

@@ -165,7 +165,11 @@ async fn the_messages_of_a_bundle_are_read_without_being_taken_and_a_strangers_i
     assert!(numbers.len() < 20, "the members of a bundle have its number: {numbers:?}");
     let (all, bundles) = stage.stored().await;
     let of_bundles = stage.bus.lag().await.unwrap().into_iter().find(|lag| lag.consumer.as_str() == BUNDLES).unwrap();
-    assert_eq!((numbers.len() as u64, of_bundles.pending + of_bundles.in_flight), (all, bundles), "a bundle counts once");
+    assert_eq!(
+        (numbers.len() as u64, of_bundles.pending + of_bundles.in_flight),
+        (all, bundles),
+        "a bundle counts once"
+    );
     go.send(true).unwrap();
     let context = jetstream::new(async_nats::connect(stage.server().url()).await.unwrap());
     context.publish(BUNDLE_SUBJECT, "who am I".into()).await.unwrap().await.unwrap();

@@ -60,23 +60,22 @@ pub async fn until_paid(rig: &Processes, unpaid: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notifications_that_come_at_once_travel_in_bundles_and_settle_once() {
     let rig = TestService::nats_postgres().await.processes().await;
-    let ingress = rig.run_roles("ingress").await;
-    let worker = rig.run_beside(BEHIND, &[]).await;
+    let service = rig.run_all().await;
     let orders = numbers(0..40);
-    place(&rig, &ingress.base, &orders).await;
+    place(&rig, &service.base, &orders).await;
     until_read(&rig).await;
     pay(&rig, &orders.keys().collect::<Vec<_>>()).await;
     until_paid(&rig, 0).await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &ingress.base, &orders).await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
     let (bundles, single) = stored(&rig).await;
     assert!(bundles > 0 && bundles + single < 40, "{bundles} bundles and {single} single notifications");
     let sent = "wxpay_bus_bundles_total{outcome=\"stored\"}";
-    assert_eq!(rig.metric::<usize>(&ingress, sent).await, Some(bundles));
+    assert_eq!(rig.metric::<usize>(&service, sent).await, Some(bundles));
     let settled = "wxpay_bus_bundles_total{outcome=\"settled\"}";
-    assert_eq!(rig.metric::<usize>(&worker, settled).await, Some(bundles));
+    assert_eq!(rig.metric::<usize>(&service, settled).await, Some(bundles));
     let members = "wxpay_bus_bundled_messages_total{outcome=\"settled\"}";
-    assert_eq!(rig.metric::<usize>(&worker, members).await, Some(40 - single));
+    assert_eq!(rig.metric::<usize>(&service, members).await, Some(40 - single));
     rig.finish().await;
 }
 

@@ -19,7 +19,7 @@ use crate::bus::subscription::{self, Arrived, Receipt as _, Source};
 use crate::telemetry::{BUS_BUNDLED_MESSAGES_TOTAL, BUS_BUNDLES_TOTAL};
 
 /// Bundles that are fetched at once.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 /// Signs of life of one bundle's members are one within this time.
 const ALIVE_EVERY: Duration = Duration::from_millis(200);
 
@@ -45,7 +45,7 @@ impl Bundles {
             let (bundle, members) = (on_bus, members.len());
             tracing::warn!(deliveries = bundle, members, "a bundle comes again: its members become single messages");
         }
-        let state = State { open: members.len(), is_settled: true, alive_at: None };
+        let state = State { open: members.len(), again_after: None, alive_at: None };
         let bundle = Arc::new(Bundle { receipt, members: members.len(), apart, state: Mutex::new(state) });
         if is_bundle {
             crate::failpoint::point("bus.bundle_opened");
@@ -106,8 +106,8 @@ struct Bundle {
 struct State {
     /// Members without an end.
     open: usize,
-    /// Whether those that have one need no further delivery.
-    is_settled: bool,
+    /// None where those that have one need no further delivery; otherwise when the bundle may come again.
+    again_after: Option<Duration>,
     alive_at: Option<Instant>,
 }
 
@@ -116,7 +116,7 @@ pub(in crate::bus) struct Member(Arc<Bundle>);
 
 impl subscription::Receipt for Member {
     async fn ack(&self) {
-        self.end(true).await;
+        self.end(None).await;
     }
 
     fn ending(&self) -> Option<Ending> {
@@ -124,12 +124,12 @@ impl subscription::Receipt for Member {
     }
 
     /// The bundle comes again, with it.
-    async fn wait(&self, _after: Duration, _first_error: &str) {
-        self.end(false).await;
+    async fn wait(&self, after: Duration, _first_error: &str) {
+        self.end(Some(after)).await;
     }
 
     async fn give_back(&self) {
-        self.end(false).await;
+        self.end(Some(Duration::ZERO)).await;
     }
 
     async fn keep_alive(&self) {
@@ -152,27 +152,30 @@ impl subscription::Receipt for Member {
 }
 
 impl Member {
-    async fn end(&self, is_settled: bool) {
+    /// Has an end. The last one answers for all.
+    async fn end(&self, again_after: Option<Duration>) {
         let Bundle { receipt, members, apart, state } = self.0.as_ref();
-        let all_settled = {
+        let again_after = {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.is_settled &= is_settled;
+            state.again_after = state.again_after.max(again_after);
             state.open = state.open.saturating_sub(1);
             if state.open > 0 {
                 return;
             }
-            state.is_settled
+            state.again_after
         };
-        let outcome = match (all_settled, apart) {
-            (false, _) => "given_back",
-            (true, true) => "taken_apart",
-            (true, false) => "settled",
+        let outcome = match (again_after, apart) {
+            (Some(_), _) => "given_back",
+            (None, true) => "taken_apart",
+            (None, false) => "settled",
         };
-        if all_settled {
-            crate::failpoint::point("bus.bundle_settled");
-            receipt.ack().await;
-        } else {
-            receipt.give_back().await;
+        match again_after {
+            Some(Duration::ZERO) => receipt.give_back().await,
+            Some(after) => receipt.wait(after, "").await,
+            None => {
+                crate::failpoint::point("bus.bundle_settled");
+                receipt.ack().await;
+            }
         }
         counter!(BUS_BUNDLES_TOTAL, "outcome" => outcome).increment(1);
         counter!(BUS_BUNDLED_MESSAGES_TOTAL, "outcome" => outcome).increment(*members as u64);

@@ -56,7 +56,8 @@ impl Intake {
         let grace = config.server.shutdown_timeout + AFTER_HTTP;
         let own = match config.server.intake.chosen {
             _ if !accepts => None,
-            Some(IntakeKind::Direct) => None,
+            // A spool is before NATS alone: the configuration is refused otherwise.
+            Some(IntakeKind::Direct | IntakeKind::Spool) => None,
             Some(IntakeKind::Log) => Some(own_log((&folder, is_own), store).await?),
             // A service that ran before there were logs goes on as before.
             None => match own_log((&folder, is_own), store).await {

@@ -1,5 +1,5 @@
-//! The intake logs beside a file of SQLite, or before NATS: what in them is not settled or forwarded, and what no process
-//! takes over.
+//! The intake logs beside a file of SQLite, or before NATS: what in them is not settled or forwarded, and what no
+//! process takes over.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

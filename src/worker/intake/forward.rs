@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::moving::blocking;
+use super::blocking::blocking;
 use super::settle::{message_of, unless_late};
 use crate::bus::{Bus, PublishError};
 use crate::intake::{Durable, Log, Reader, keep_aside, write_cursor};

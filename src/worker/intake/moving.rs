@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::blocking;
 use super::forward::{MAX_FORWARDED, forwarded};
 use super::settle::{MAX_GROUP, queue_row};
 use crate::bus::Bus;
@@ -233,14 +234,4 @@ async fn lost(ctx: &Context, log: &str, from: u64, to: u64) -> Result<(), String
 /// Has WeChat asked about everything that is open.
 pub(super) async fn ask_about_open(ctx: &Context) -> Result<(), String> {
     ctx.store.ask_about_all_open(ctx.clock.now()).await.map_err(|e| e.to_string())
-}
-
-/// Reads and writes files beside the threads of the runtime.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome.map_err(|e| e.to_string()),
-        Err(e) => Err(e.to_string()),
-    }
 }

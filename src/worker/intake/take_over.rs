@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::moving::{Ended, Place, ask_about_open, blocking, finish};
+use super::blocking::blocking;
+use super::moving::{Ended, Place, ask_about_open, finish};
 use crate::bus::Bus;
 use crate::intake::{
     DatabaseId, Lately, LeftAlone, Leftovers, Owner, dead_logs, forget_kept, is_log_name, kept_files, only_database,

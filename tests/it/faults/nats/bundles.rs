@@ -100,22 +100,22 @@ pub const POINTS: [&str; 3] = ["bus.bundle_stored", "bus.bundle_opened", "bus.bu
 /// Pays in rounds until the process dies that is armed.
 #[cfg(debug_assertions)]
 async fn until_dead(rig: &Processes, armed: &mut Process, orders: &Orders) {
-    for part in orders.keys().collect::<Vec<_>>().chunks(10) {
+    let db = rig.open_db().await;
+    let bus = rig.open_bus(&db).await;
+    for (round, part) in orders.keys().collect::<Vec<_>>().chunks(10).enumerate() {
         until_read(rig).await;
         pay(rig, part).await;
-        let done = async || {
-            let paid = "SELECT COUNT(*) FROM orders WHERE state = 'paid'";
-            rig.number(&rig.open_db().await, paid).await
+        let paid = 10 * (i64::try_from(round).unwrap() + 1);
+        let ended = async || {
+            let sql = "SELECT COUNT(*) FROM orders WHERE state = 'paid'";
+            rig.number(&db, sql).await == paid && rig.is_drained(&db, &bus).await
         };
-        let (before, done) = (done().await, &done);
-        let mut died = false;
-        until("a death, or the round's payments", || {
-            died = armed.ended().is_some();
-            let is_dead = died;
-            async move { (is_dead || done().await >= before + 10).then_some(()) }
-        })
-        .await;
-        if died {
+        let ended = &ended;
+        let died = until("a death, or the round's end", || {
+            let died = armed.ended().is_some();
+            async move { (died || ended().await).then_some(died) }
+        });
+        if died.await {
             return;
         }
     }
@@ -130,9 +130,9 @@ async fn a_process_may_die_at_every_point_of_a_bundle() {
         let env = [("WXPAY_CRASH_AT", site)];
         let at_ingress = site == POINTS[0];
         let orders = numbers(0..40);
-        let (armed, unarmed): (&[(&str, &str)], &[(&str, &str)]) = (&env, &[]);
-        let mut ingress = rig.run_with("ingress", if at_ingress { armed } else { unarmed }).await;
-        let mut worker = rig.run_beside(BEHIND, if at_ingress { unarmed } else { armed }).await;
+        let env_if = |is_armed: bool| if is_armed { &env[..] } else { &[] };
+        let mut ingress = rig.run_with("ingress", env_if(at_ingress)).await;
+        let mut worker = rig.run_beside(BEHIND, env_if(!at_ingress)).await;
         place(&rig, &ingress.base, &orders).await;
         until_dead(&rig, if at_ingress { &mut ingress } else { &mut worker }, &orders).await;
         if at_ingress {

@@ -86,6 +86,14 @@ fn dies_of_poison(bus: &Bus, shelf: &Arc<Shelf>) -> (Consumer, watch::Receiver<b
     (Consumer::together(bus, 64, shelf, together, of_one), dead, ends)
 }
 
+/// The scheduler's part: what was deferred is published again; how much was by now.
+async fn publish_due(stage: &Stage, shelf: &Shelf, published: usize) -> usize {
+    let deferred = shelf.deferred(0).await;
+    let again = deferred[published..].iter().map(|one| stage.bus.publish(one.message.clone()));
+    join_all(again).await.into_iter().for_each(|published| published.unwrap());
+    deferred.len()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_that_ends_its_worker_is_taken_apart_and_the_poison_alone_is_parked() {
     let needs = Needs { ack_wait_ms: 1500, max_attempts: 3, ..NEEDS };
@@ -99,23 +107,18 @@ async fn a_bundle_that_ends_its_worker_is_taken_apart_and_the_poison_alone_is_pa
     let mut all = BTreeSet::new();
     let mut published = 0;
     // Its deaths: in the bundle, in a group of single messages, alone; after that it is parked unseen.
-    for _ in 0..3 {
+    for death in ["in the bundle", "in a group", "alone"] {
         let met = async {
-            let mut due = tokio::time::interval(Duration::from_millis(50));
-            loop {
-                tokio::select! {
-                    met = dead.wait_for(|met| *met) => break drop(met.unwrap()),
-                    // The scheduler's part: what was deferred is published again.
-                    _ = due.tick() => {
-                        let deferred = shelf.deferred(0).await;
-                        let again = deferred[published..].iter().map(|one| stage.bus.publish(one.message.clone()));
-                        join_all(again).await.into_iter().for_each(|published| published.unwrap());
-                        published = deferred.len();
-                    }
-                }
+            while !*dead.borrow_and_update() {
+                published = publish_due(&stage, &shelf, published).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        within_timeout("the poison", met).await;
+        within_timeout(death, met).await;
+        if death == "alone" {
+            published = publish_due(&stage, &shelf, published).await;
+            stage.until_left("the others' ends", 1).await;
+        }
         consumer.vanish().await;
         while let Ok(text) = ends.try_recv() {
             all.insert(text);
@@ -127,8 +130,7 @@ async fn a_bundle_that_ends_its_worker_is_taken_apart_and_the_poison_alone_is_pa
     let deferred = shelf.deferred(published).await;
     assert!(deferred.len() > 1, "the members of the bundle became messages of their own");
     assert!(deferred.iter().all(|one| (one.attempts, one.consumer.as_str()) == (1, "worker")), "{deferred:?}");
-    let again = deferred[published..].iter().map(|one| stage.bus.publish(one.message.clone()));
-    join_all(again).await.into_iter().for_each(|published| published.unwrap());
+    publish_due(&stage, &shelf, published).await;
     within_timeout("the others", async {
         while all.len() < 40 {
             all.insert(ends.recv().await.unwrap());

@@ -80,12 +80,17 @@ impl Stage {
     }
 
     pub async fn until_drained(&self) {
-        within_timeout("the ends", async {
-            let is_drained = async || {
+        self.until_left("the ends", 0).await;
+    }
+
+    /// Awaits that so many messages have no end.
+    pub async fn until_left(&self, what: &str, count: u64) {
+        within_timeout(what, async {
+            let left = async || {
                 let lags = self.bus.lag().await.unwrap();
-                lags.iter().all(|lag| lag.pending + lag.in_flight == 0)
+                lags.iter().map(|lag| lag.pending + lag.in_flight).sum::<u64>()
             };
-            while !is_drained().await {
+            while left().await != count {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })

@@ -51,7 +51,7 @@ impl Drop for Serving {
 }
 
 async fn get(url: &str) -> reqwest::Response {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::harness::requests::plain_http().build().unwrap();
     client.get(url).send().await.unwrap()
 }
 
@@ -85,7 +85,7 @@ async fn a_second_demo_in_the_same_folder_meets_a_wechat_that_knows_the_first_on
 }
 
 async fn shop(demo: &Serving, path: &str, body: Option<Value>) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::harness::requests::plain_http().build().unwrap();
     let url = format!("{}{path}", demo.says("service"));
     let request = match body {
         Some(body) => client.post(url).header("Content-Type", "application/json").body(body.to_string()),
@@ -111,7 +111,7 @@ async fn a_killed_demo_goes_on_in_the_same_folder_and_gives_the_money_back() {
     // Where WeChat notifies of the order. If the port is taken meanwhile, a query finds the payment later.
     let second = Serving::run(demo_on(&address, data.path()));
     let prepay_id = answer["pay_params"]["package"].as_str().unwrap().strip_prefix("prepay_id=").unwrap();
-    let payer = reqwest::Client::builder().no_proxy().build().unwrap();
+    let payer = crate::harness::requests::plain_http().build().unwrap();
     let paid = payer
         .post(format!("{}/_sandbox/pay", second.says("wechat")))
         .header("Content-Type", "application/json")

@@ -74,7 +74,7 @@ impl User {
         let login = service.store.console_login(&name).await.unwrap().unwrap();
         let life = Duration::from_secs(3600);
         let token = users::log_in(&service.store, &login, ("127.0.0.1", "test"), life, now).await.unwrap().unwrap();
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = crate::harness::requests::plain_http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         User { http, base: service.base.clone(), token }
     }
 

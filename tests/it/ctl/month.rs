@@ -157,15 +157,22 @@ impl Shell {
             "clock" => {
                 let at = Timestamp::parse_beijing_spaced(&format!("{value}:00")).unwrap();
                 self.service.skip_to(at);
-                // A day that is compared again counts as open meanwhile.
+                // A day that is compared again counts as open until the comparison has ended, not only until it began.
                 let due = format!(
-                    "SELECT COUNT(*) FROM reconciliations WHERE next_at_ms <= {at} OR recheck_at_ms <= {at}",
+                    "SELECT COUNT(*) FROM reconciliations
+                      WHERE work <> 'idle' OR next_at_ms <= {at} OR recheck_at_ms <= {at}",
                     at = at.as_ms()
                 );
                 self.service.until_number("days compared again", &due, |days| days == 0).await;
             }
             "unasked" => self.leave_unasked(value).await,
-            "paid" => drop(self.service.until_state(value, "paid").await),
+            "paid" => {
+                self.service.until_state(value, "paid").await;
+                // A repair that asked about it ends with a comparison of its day.
+                let repairs = "SELECT (SELECT COUNT(*) FROM reconciliation_repairs WHERE next_at_ms IS NOT NULL)
+                                    + (SELECT COUNT(*) FROM reconciliations WHERE work <> 'idle')";
+                self.service.until_number("repairs that go on", repairs, |repairs| repairs == 0).await;
+            }
             "refunded" => {
                 self.service.ends(value, "SUCCESS").await;
                 self.service.until_refunded(value, "succeeded").await;

@@ -22,7 +22,7 @@ impl Caller {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let options = Options { tls_names: vec!["wechat.shop.cn".into()], ..Options::default() };
         let sandbox = Sandbox::start_with(listener, Settings::example(), options).await.unwrap();
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = crate::harness::requests::plain_http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Caller { sandbox, http }
     }
 

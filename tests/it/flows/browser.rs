@@ -35,7 +35,7 @@ pub struct Answer {
 
 impl Browser {
     fn new() -> Browser {
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+        let http = crate::harness::requests::plain_http().redirect(Policy::none()).build().unwrap();
         Browser { http, cookies: BTreeMap::new() }
     }
 

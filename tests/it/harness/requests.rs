@@ -9,3 +9,9 @@ pub async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, V
     let bytes = response.bytes().await?;
     Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
 }
+
+/// A client of http:// addresses, without a proxy. It has no certificate authorities: loading the machine's takes
+/// longer than most tests do.
+pub fn plain_http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}

@@ -45,7 +45,8 @@ async fn an_order_whose_caller_leaves_while_it_is_recorded_is_placed_from_here()
 
     let service = TestService::embedded_sqlite().await.processes().await;
     let TestDb::Sqlite(folder) = &service.db else { unreachable!("on SQLite") };
-    let process = service.run_with("ingress,worker,relay", &[("WXPAY_PAUSE_AT", "ingress.order_parsed")]).await;
+    // Without the relay: a process that is stopped within a transaction would keep the lock of SQLite.
+    let process = service.run_with("ingress,worker", &[("WXPAY_PAUSE_AT", "ingress.order_parsed")]).await;
     let mut caller = TcpStream::connect(process.base.trim_start_matches("http://")).await.unwrap();
     let body = jsapi("A770002", 100).to_string();
     let head = format!(
@@ -69,5 +70,6 @@ async fn an_order_whose_caller_leaves_while_it_is_recorded_is_placed_from_here()
     drop(locker);
     service.until_state(&process.base, "A770002", "payable").await;
     assert_eq!(service.wechat_calls("unifiedorder", "A770002").await.len(), 1);
+    let _relay = service.run_beside("relay", &[]).await;
     service.finish().await;
 }

@@ -17,7 +17,8 @@ use crate::harness::within_timeout;
 async fn a_refusal_of_a_repeated_call_fails_no_order_that_the_first_call_placed() {
     let service = TestService::embedded_sqlite().await.config("[store]\nlease_ms = 60000\n").processes().await;
     let TestDb::Sqlite(folder) = &service.db else { unreachable!("on SQLite") };
-    let process = service.run_all_with(&[("WXPAY_PAUSE_AT", "worker.order_answered")]).await;
+    // Without jobs and relay: one that is stopped within a transaction would keep the lock of SQLite.
+    let process = service.run_with("ingress,worker", &[("WXPAY_PAUSE_AT", "worker.order_answered")]).await;
     let body = jsapi("A760001", 100);
     let asking = service.try_post(&process.base, "/v1/orders", &body);
     let meanwhile = async {
@@ -40,6 +41,7 @@ async fn a_refusal_of_a_repeated_call_fails_no_order_that_the_first_call_placed(
         drop(locker);
     };
     let _ = tokio::join!(asking, meanwhile);
+    let _jobs = service.run_beside("relay,scheduler", &[]).await;
     service.until_state(&process.base, "A760001", "payable").await;
     let made = service.wechat_calls("unifiedorder", "A760001").await;
     assert!(made.len() >= 3, "placed, refused, and placed again under the same number: {made:?}");

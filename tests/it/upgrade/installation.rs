@@ -88,7 +88,7 @@ impl Installation {
         let listeners = Listeners { api: Some(listener), ..Listeners::default() };
         let service = tokio::spawn(opened.run(Roles::ALL, listeners, stop.clone()));
         let redirect = reqwest::redirect::Policy::none();
-        let http = reqwest::Client::builder().no_proxy().redirect(redirect).build().unwrap();
+        let http = crate::harness::requests::plain_http().redirect(redirect).build().unwrap();
         let (wechat_url, _certificates) = (wechat.base_url(), certificates);
         Installation { fixture, base, wechat_url, http, clock, db, bus, wechat, stop, service, leases, _certificates }
     }

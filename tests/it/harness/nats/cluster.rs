@@ -114,7 +114,7 @@ impl NatsCluster {
 
     /// Awaits that a server knows who leads the cluster.
     async fn until_led(&self, n: usize) {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = crate::harness::requests::plain_http().build().unwrap();
         let url = format!("http://127.0.0.1:{}/jsz", self.nodes[n].monitoring_port);
         within_timeout("a leader of the cluster", async {
             loop {

@@ -45,7 +45,7 @@ impl Environment {
         lease: Duration,
         certificates: Option<Certificates>,
     ) -> Environment {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).pool_idle_timeout(REUSE);
+        let http = crate::harness::requests::plain_http().timeout(Duration::from_secs(50)).pool_idle_timeout(REUSE);
         Environment {
             db,
             queue,

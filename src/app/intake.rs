@@ -31,8 +31,8 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Opens a log where the configuration wants one, or says nothing, and this process accepts notifications. None
-    /// where the database or the queue is a server, unless a spool is configured.
+    /// Opens a log where the configuration wants one, or says nothing, and this process accepts notifications. Where
+    /// the queue is a server only a spool is one; what spools of before hold is forwarded whatever is configured now.
     pub async fn open(config: &Config, store: &Store, roles: Roles) -> Result<Option<Intake>, AppError> {
         let is_embedded = config.bus.nats().is_none();
         let file = config.store.sqlite_file();
@@ -73,7 +73,8 @@ impl Intake {
         Ok(Some(Intake { logs, own, grace }))
     }
 
-    /// Every process that accepts has a log; each that accepts or works forwards what dead ones left.
+    /// Each process that accepts has a log where a spool is configured; each that accepts or works forwards what dead
+    /// ones left.
     async fn open_spool(
         config: &Config,
         store: &Store,
@@ -82,7 +83,8 @@ impl Intake {
     ) -> Result<Intake, AppError> {
         worker::warn_elsewhere(store, Some(&folder), beside).await;
         let is_own = beside.contains(&folder);
-        let own = if accepts { Some(own_log((&folder, is_own), store).await?) } else { None };
+        let writes = accepts && config.server.intake.is_spool();
+        let own = if writes { Some(own_log((&folder, is_own), store).await?) } else { None };
         let logs = worker::Logs { folder, is_own, is_spool: true, found: Lately::default() };
         Ok(Intake { logs, own, grace: config.server.shutdown_timeout + AFTER_HTTP })
     }
@@ -112,7 +114,7 @@ impl Intake {
             // The HTTP side's appenders close the log.
             let Some((_, reader)) = own else { return Ok(()) };
             let ended = if is_spool {
-                worker::forward_intake(bus, reader, (stop, grace)).await
+                worker::forward_intake(ctx, bus, reader, (stop, grace)).await
             } else {
                 worker::run_intake(ctx, bus, reader, (stop, grace)).await
             };

@@ -15,6 +15,7 @@ mod ending;
 mod handle;
 mod jetstream;
 mod message;
+mod parcel;
 mod peek;
 mod subscription;
 mod topology;
@@ -26,6 +27,7 @@ pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
 pub use ending::Ending;
 pub use handle::Bus;
 pub use message::{Delivery, Message};
+pub use parcel::Parcel;
 pub use peek::{Peek, Peeked, StreamView};
 pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
 pub use types::{

@@ -14,17 +14,20 @@ use crate::store::{IntakeFindings, inspect_intake};
 
 const CHECK: &str = "intake";
 const SETTLES: &str = "start wxpayd with the role worker: it settles them within seconds, or says why it cannot";
-const FORWARDS: &str = "start wxpayd with the role ingress: it forwards them within seconds, or says why it cannot";
+const FORWARDS: &str =
+    "start wxpayd with the role ingress or worker: it forwards them within seconds, or says why it cannot";
 
 /// How far each log is settled, or forwarded.
 type Cursors = HashMap<String, u64>;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let file = config.store.sqlite_file();
-    if let Some(folder) = config.server.intake.spool(file.as_deref()) {
-        return check_spool(folder).await;
+    if config.bus.nats().is_some() {
+        let intake = &config.server.intake;
+        let Some(folder) = intake.spool(file.as_deref()) else { return Vec::new() };
+        return check_spool(folder, intake.is_spool()).await;
     }
-    let Some(file) = file.filter(|_| config.bus.nats().is_none()) else { return Vec::new() };
+    let Some(file) = file else { return Vec::new() };
     let known = match inspect_intake(&file).await {
         Ok(known) => known,
         // The check of the database says why.
@@ -43,19 +46,23 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     }
 }
 
-/// Of a spool the folder says all, so that the check needs no database. Which one it belongs to, its logs say.
-async fn check_spool(folder: PathBuf) -> Vec<Finding> {
+/// Of a spool the folder says all, so that the check needs no database. Which one it belongs to, its logs say. Where
+/// none is configured any more and no folder is there, nothing is said.
+async fn check_spool(folder: PathBuf, is_chosen: bool) -> Vec<Finding> {
     let at = folder.clone();
     let surveyed = beside(move || {
+        if !is_chosen && !at.try_exists()? {
+            return Ok(None);
+        }
         let found = survey(&at, &Owner { database: only_database(&at), known: HashSet::new() })?;
         let cursor = |log: &LogFound| -> io::Result<_> { Ok((log.name.clone(), read_cursor(&at.join(&log.name))?)) };
         let cursors: Cursors = found.logs.iter().map(cursor).collect::<io::Result<_>>()?;
-        Ok((found, cursors))
+        Ok(Some((found, cursors)))
     });
     match surveyed.await {
-        Some(Ok((found, cursors))) => of_survey(&folder, &found, (&cursors, FORWARDS), None),
+        Some(Ok(Some((found, cursors)))) => of_survey(&folder, &found, (&cursors, FORWARDS), None),
         Some(Err(error)) => vec![Finding::new(CHECK, Status::NotChecked, format!("{}: {error}", folder.display()))],
-        None => Vec::new(),
+        Some(Ok(None)) | None => Vec::new(),
     }
 }
 

@@ -27,24 +27,23 @@ pub fn write_cursor(log: &Path, position: u64) -> io::Result<()> {
     sync(log)
 }
 
-/// The position that was kept last; 0 where there is none, or none that can be read. Blocks.
+/// The position that was kept last; 0 where there is none, or none that can be read. Rights that lack are an error: a
+/// person mends them. Blocks.
 pub fn read_cursor(log: &Path) -> io::Result<u64> {
     let mut text = String::new();
-    match File::open(log.join(CURSOR)) {
+    let read = File::open(log.join(CURSOR)).and_then(|file| file.take(MAX).read_to_string(&mut text));
+    match read {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-        file => file?.take(MAX).read_to_string(&mut text).map(drop).or_else(damaged)?,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
+        Err(_) | Ok(_) => {}
     }
     let position = text.split(' ').nth(1).and_then(|position| position.parse().ok());
-    let known = position.filter(|position| text_of(*position) == text);
+    let known = position.filter(|position| read.is_ok() && text_of(*position) == text);
     if known.is_none() {
-        tracing::error!(?log, "the cursor of an intake log cannot be read: all of it is forwarded again");
+        let error = read.err();
+        tracing::error!(?log, ?error, "the cursor of an intake log cannot be read: all of it is forwarded again");
     }
     Ok(known.unwrap_or(0))
-}
-
-/// Bytes that are no text are no position either.
-fn damaged(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::InvalidData { Ok(()) } else { Err(error) }
 }
 
 fn text_of(position: u64) -> String {

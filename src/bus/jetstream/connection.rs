@@ -15,6 +15,7 @@ use super::readers::Readers;
 use super::subscription::Supply;
 use super::{advisory, connect, provision};
 use crate::bus::message::Message;
+use crate::bus::parcel::Packing;
 use crate::bus::topology::{ConsumerSpec, StreamSpec, Topology};
 use crate::bus::{ConnectError, Fill, Lag, LagError, PublishError, Report};
 use crate::config;
@@ -42,7 +43,7 @@ impl JetStream {
             max_bytes: settings.max_bytes,
             atomic: AtomicBool::new(false),
             bundles: settings.bundles,
-            readers: Readers::default(),
+            readers: Readers::new(),
             connections,
             shaped_at: Mutex::new(None),
             cleared_at: Mutex::new(None),
@@ -76,6 +77,19 @@ impl JetStream {
         }
     }
 
+    /// See [`crate::bus::Bus::publish_all`].
+    pub async fn publish_all(
+        &self,
+        stream: &StreamSpec,
+        messages: Vec<Message>,
+        packing: &Packing,
+    ) -> Vec<Result<(), PublishError>> {
+        match self.publishers.get(&stream.name) {
+            Some(publisher) => publisher.publish_all(messages, packing).await,
+            None => messages.into_iter().map(|message| Err(PublishError::Misdirected(message.subject))).collect(),
+        }
+    }
+
     /// A consumer's supply.
     pub fn supply(&self, stream: &StreamSpec, spec: &ConsumerSpec) -> Supply {
         Supply::new(Arc::clone(&self.core), stream.name.clone(), spec.clone())
@@ -83,7 +97,7 @@ impl JetStream {
 
     /// The supply of a consumer of bundles.
     pub fn bundles(&self, stream: &StreamSpec, spec: &ConsumerSpec) -> Bundles {
-        Bundles::new(self.supply(stream, spec))
+        Bundles::new(Arc::clone(&self.core), self.supply(stream, spec), (stream, spec))
     }
 
     /// Watches for deliveries that the server gave up on.

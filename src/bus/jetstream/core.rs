@@ -1,5 +1,6 @@
 //! What the parts of the connected bus share.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_nats::jetstream::Context;
@@ -23,7 +24,7 @@ pub(super) struct Core {
     pub(super) atomic: AtomicBool,
     /// Whether messages that wait together may travel in bundles.
     pub(super) bundles: bool,
-    pub(super) readers: Readers,
+    pub(super) readers: Arc<Readers>,
     /// Counts connections made.
     pub(super) connections: watch::Receiver<u64>,
     /// When the shape was last made right, so that many who notice at once do it once.

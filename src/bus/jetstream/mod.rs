@@ -15,6 +15,7 @@ mod provision;
 mod publisher;
 mod purge;
 mod readers;
+mod sending;
 mod subscription;
 mod varz;
 

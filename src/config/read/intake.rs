@@ -28,11 +28,17 @@ impl Intake {
         self.dir.clone().unwrap_or_else(|| self.beside(database))
     }
 
-    /// The folder of the logs that are forwarded to NATS; none where there are none. `database`: that of SQLite.
+    /// The folder of logs that go to NATS, whether this process writes one or not: it forwards what others left. None
+    /// where there is no folder. `database`: that of SQLite.
     pub fn spool(&self, database: Option<&Path>) -> Option<PathBuf> {
+        self.dir.clone().or_else(|| database.map(|database| self.beside(database)))
+    }
+
+    /// Whether this process's notifications go to a spool.
+    pub fn is_spool(&self) -> bool {
         match self.chosen {
-            Some(IntakeKind::Spool) => self.dir.clone().or_else(|| database.map(|database| self.beside(database))),
-            Some(IntakeKind::Direct | IntakeKind::Log) | None => None,
+            Some(IntakeKind::Spool) => true,
+            Some(IntakeKind::Direct | IntakeKind::Log) | None => false,
         }
     }
 

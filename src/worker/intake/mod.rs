@@ -1,6 +1,7 @@
 //! The intake log's other side: settling what this process accepts, or forwarding it to NATS, and taking over what dead
 //! processes left.
 
+mod batch;
 mod blocking;
 mod forward;
 mod moving;

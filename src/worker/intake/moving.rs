@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::batch::{Batch, MAX_FORWARDED};
 use super::blocking::blocking;
-use super::forward::{MAX_FORWARDED, forwarded};
 use super::settle::{MAX_GROUP, queue_row};
 use crate::bus::Bus;
 use crate::intake::{DeadLog, Durable, Part, Piece, read_cursor, write_cursor};
@@ -206,9 +206,16 @@ impl Moving<'_> {
             Next::Messages(records) => {
                 tracing::info!(log, records = records.len(), "records of a dead process are forwarded");
                 let parent = self.dead.folder().parent().unwrap_or(self.dead.folder());
-                forwarded(self.bus, (parent, log), records).await.map_err(|(why, _)| why)?;
+                let mut batch = Batch::new(records);
+                batch.forward(self.bus, (parent, log)).await?;
+                if batch.has_kept() {
+                    ask_about_open(self.ctx).await?;
+                }
                 let dead = Arc::clone(&self.dead);
-                blocking(move || write_cursor(dead.folder(), to)).await?;
+                // The log goes at the end, with its cursor. Until then what is not kept is forwarded again.
+                if let Err(e) = blocking(move || write_cursor(dead.folder(), to)).await {
+                    tracing::warn!(log, error = e, "the cursor of an intake log cannot be written: forwarding goes on");
+                }
             }
         }
         crate::failpoint::point("intake.moved");

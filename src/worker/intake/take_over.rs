@@ -136,11 +136,11 @@ async fn search(
             }
         }
     }
-    known.forget(ctx, &logs.folder).await?;
     let folder = logs.folder.clone();
     found.damaged = blocking(move || kept_files(&folder)).await?;
     logs.found.set(found);
-    Ok(())
+    // Last: it needs the database.
+    known.forget(ctx, &logs.folder).await
 }
 
 impl Known {

@@ -36,8 +36,24 @@ async fn what_a_dead_process_did_not_forward_is_named_until_it_is_forwarded() {
     drop((appender, reader));
     let warning = found(&service).await;
     assert_eq!((warning.status, warning.about.as_deref()), (Status::Warning, Some(NAME)));
-    assert!(warning.mend.is_some_and(|mend| mend.contains("the role ingress")));
+    assert!(warning.mend.is_some_and(|mend| mend.contains("the role ingress or worker")));
     write_cursor(&folder.path().join(NAME), to).unwrap();
     assert_eq!(found(&service).await.status, Status::Ok);
+    service.finish().await;
+}
+
+/// Whatever is configured by now: its notifications are forwarded by any of these processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_of_before_is_named_although_none_is_configured() {
+    let folder = TempDir::new().unwrap();
+    let config = format!("[server]\nintake = \"direct\"\nintake_dir = \"{}\"", folder.path().display());
+    let service = TestService::nats_postgres().await.config(&config).processes().await;
+    let (appender, mut reader) = open(folder.path(), NAME, database(), LogSettings::DEFAULT).unwrap();
+    appender.append(record(b"accepted")).await.unwrap();
+    appender.close();
+    while !reader.take(9).await.is_empty() {}
+    drop((appender, reader));
+    let warning = found(&service).await;
+    assert_eq!((warning.status, warning.about.as_deref()), (Status::Warning, Some(NAME)));
     service.finish().await;
 }

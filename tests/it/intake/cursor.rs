@@ -44,6 +44,14 @@ fn a_cursor_with_any_byte_changed_cut_off_or_added_is_none() {
     assert_eq!(read_cursor(folder.path()).unwrap(), 4_294_967_296);
 }
 
+#[test]
+fn a_cursor_that_the_disk_does_not_give_is_none() {
+    let folder = TempDir::new().unwrap();
+    // Reading it is an error that no rights mend, as one of the disk.
+    fs::create_dir(folder.path().join("cursor")).unwrap();
+    assert_eq!(read_cursor(folder.path()).unwrap(), 0);
+}
+
 #[tokio::test]
 async fn the_cursor_goes_with_its_log_and_nothing_else_does() {
     let folder = TempDir::new().unwrap();

@@ -5,3 +5,5 @@ mod cluster;
 mod half_cut_off;
 mod lost;
 pub mod spool;
+mod spool_disk;
+mod spool_left;

@@ -8,8 +8,10 @@ use async_nats::jetstream;
 use tokio::sync::mpsc;
 use wxpay_worker::bus::{Bus, ConsumerSpec, Delivery, Message, Together, Topology, Verdict};
 use wxpay_worker::config;
+use wxpay_worker::secret::Secret;
 
 use crate::harness::bus::{Backend, Consumer, Needs, Shelf, message, next, settings, topology};
+use crate::harness::cable::Cable;
 use crate::harness::nats::NatsServer;
 use crate::harness::within_timeout;
 
@@ -95,6 +97,18 @@ impl Stage {
             }
         })
         .await;
+    }
+
+    /// As another process that reaches the server by a cable.
+    pub async fn behind(&self, cable: &Cable) -> Bus {
+        let mut settings = settings(&self.backend, self.needs);
+        settings.url = Secret::new(format!("nats://{}", cable.address()));
+        Bus::connect_with(&settings, None, with_bundles(self.needs)).await.unwrap().0
+    }
+
+    /// How often bundles were delivered.
+    pub async fn bundle_deliveries(&self) -> u64 {
+        self.stream().await.consumer_info(BUNDLES).await.unwrap().delivered.consumer_sequence
     }
 
     /// As a worker's process that has just started.

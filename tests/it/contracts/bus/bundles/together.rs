@@ -24,7 +24,8 @@ async fn messages_that_wait_together_are_one_message_and_one_acknowledgement() {
     }
     assert_eq!(seen.iter().map(text).collect::<BTreeSet<_>>(), texts(&messages), "each once");
     let (all, bundles) = stage.stored().await;
-    assert!(all <= 30 && bundles > 0, "{all} messages, {bundles} bundles: 300 travelled");
+    // What came first, then what waited meanwhile: 256 and the rest.
+    assert!(all <= 6 && bundles > 0, "{all} messages, {bundles} bundles: 300 travelled");
     let info = stage.stream().await.consumer_info(BUNDLES).await.unwrap();
     assert_eq!((info.ack_floor.consumer_sequence, info.num_redelivered), (bundles, 0), "one acknowledgement each");
     // One that is alone is as before.

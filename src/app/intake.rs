@@ -8,6 +8,7 @@ use metrics::gauge;
 use tokio_util::sync::CancellationToken;
 
 use super::error::AppError;
+use super::roles::Roles;
 use crate::bus::Bus;
 use crate::config::{Config, IntakeKind};
 use crate::intake::{Appender, Lately, LogSettings, Reader, log_name, open, prepare};
@@ -21,7 +22,7 @@ const TRIES: u32 = 5;
 /// The HTTP side may take the whole time of a shutdown; what it accepted last is settled after that.
 const AFTER_HTTP: Duration = Duration::from_millis(500);
 
-/// What a process with workers does about intake logs.
+/// What a process does about intake logs.
 pub(super) struct Intake {
     logs: worker::Logs,
     own: Option<(Appender, Reader)>,
@@ -30,13 +31,21 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Opens a log where the configuration wants one, or says nothing, and this process accepts notifications. None
-    /// where the database or the queue is a server.
-    pub async fn open(config: &Config, store: &Store, accepts: bool) -> Result<Option<Intake>, AppError> {
+    /// Opens a log where the configuration wants one, or says nothing, and this process accepts notifications. Where
+    /// the queue is a server only a spool is one; what spools of before hold is forwarded whatever is configured now.
+    pub async fn open(config: &Config, store: &Store, roles: Roles) -> Result<Option<Intake>, AppError> {
         let is_embedded = config.bus.nats().is_none();
         let file = config.store.sqlite_file();
         // Where a log lies unless the configuration says otherwise.
         let beside: Vec<PathBuf> = file.iter().map(|file| config.server.intake.beside(file)).collect();
+        let spool = config.server.intake.spool(file.as_deref()).filter(|_| !is_embedded);
+        if let Some(folder) = spool.filter(|_| roles.ingress || roles.worker) {
+            return Intake::open_spool(config, store, (folder, &beside), roles.ingress).await.map(Some);
+        }
+        if !roles.worker {
+            return Ok(None);
+        }
+        let accepts = roles.ingress;
         let Some(file) = file.filter(|_| is_embedded) else {
             worker::warn_elsewhere(store, None, &beside).await;
             return Ok(None);
@@ -47,7 +56,8 @@ impl Intake {
         let grace = config.server.shutdown_timeout + AFTER_HTTP;
         let own = match config.server.intake.chosen {
             _ if !accepts => None,
-            Some(IntakeKind::Direct) => None,
+            // A spool is before NATS alone: the configuration is refused otherwise.
+            Some(IntakeKind::Direct | IntakeKind::Spool) => None,
             Some(IntakeKind::Log) => Some(own_log((&folder, is_own), store).await?),
             // A service that ran before there were logs goes on as before.
             None => match own_log((&folder, is_own), store).await {
@@ -59,7 +69,24 @@ impl Intake {
                 }
             },
         };
-        Ok(Some(Intake { logs: worker::Logs { folder, is_own, found: Lately::default() }, own, grace }))
+        let logs = worker::Logs { folder, is_own, is_spool: false, found: Lately::default() };
+        Ok(Some(Intake { logs, own, grace }))
+    }
+
+    /// Each process that accepts has a log where a spool is configured; each that accepts or works forwards what dead
+    /// ones left.
+    async fn open_spool(
+        config: &Config,
+        store: &Store,
+        (folder, beside): (PathBuf, &[PathBuf]),
+        accepts: bool,
+    ) -> Result<Intake, AppError> {
+        worker::warn_elsewhere(store, Some(&folder), beside).await;
+        let is_own = beside.contains(&folder);
+        let writes = accepts && config.server.intake.is_spool();
+        let own = if writes { Some(own_log((&folder, is_own), store).await?) } else { None };
+        let logs = worker::Logs { folder, is_own, is_spool: true, found: Lately::default() };
+        Ok(Intake { logs, own, grace: config.server.shutdown_timeout + AFTER_HTTP })
     }
 
     /// What of other processes' logs stays.
@@ -72,9 +99,10 @@ impl Intake {
         self.own.as_ref().map(|(appender, _)| appender.clone())
     }
 
-    /// Settles what this process accepts, and takes over what others left.
+    /// Settles or forwards what this process accepts, and takes over what others left.
     pub async fn settle(self, ctx: worker::Context, bus: Bus, stop: CancellationToken) -> Result<(), AppError> {
         let Intake { logs, own, grace } = self;
+        let is_spool = logs.is_spool;
         let take_over = {
             let (ctx, bus, stop) = (ctx.clone(), bus.clone(), stop.clone());
             async move {
@@ -85,7 +113,12 @@ impl Intake {
         let settle = async move {
             // The HTTP side's appenders close the log.
             let Some((_, reader)) = own else { return Ok(()) };
-            worker::run_intake(ctx, bus, reader, (stop, grace)).await.map_err(|e| AppError::Role("intake", e))
+            let ended = if is_spool {
+                worker::forward_intake(ctx, bus, reader, (stop, grace)).await
+            } else {
+                worker::run_intake(ctx, bus, reader, (stop, grace)).await
+            };
+            ended.map_err(|e| AppError::Role("intake", e))
         };
         tokio::try_join!(settle, take_over).map(drop)
     }

@@ -118,15 +118,16 @@ impl App {
         let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
         let workers = roles.worker.then(|| self.worker_context());
         let placer = workers.clone().map(|ctx| worker::OrderPlacer::new(ctx, settings.store.lease));
-        let intake = if roles.worker { Intake::open(&settings, &self.store, roles.ingress).await? } else { None };
+        let intake = Intake::open(&settings, &self.store, roles).await?;
         let found = intake.as_ref().map(Intake::found).unwrap_or_default();
         let log = intake.as_ref().and_then(Intake::appender);
         self.start_http(&mut running, listeners, placer, (log, found), &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
+        if let Some(intake) = intake {
+            let ctx = workers.clone().unwrap_or_else(|| self.worker_context());
+            running.spawn(intake.settle(ctx, self.bus.clone(), stop.clone()));
+        }
         if let Some(ctx) = workers {
-            if let Some(intake) = intake {
-                running.spawn(intake.settle(ctx.clone(), self.bus.clone(), stop.clone()));
-            }
             let (lease, tools) = (settings.store.lease, (self.bus.clone(), self.webhooks.clone()));
             keep(&mut running, worker::run_replays(ctx.clone(), tools, lease, holder.clone(), stop.clone()));
             let (bus, stop) = (self.bus.clone(), stop.clone());

@@ -1,18 +1,21 @@
 //! The handle of a connected bus: publish, consume, and how far behind. What both implementations share is here; where
 //! they differ, each has its own folder or file.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 
 use super::consumer::Together;
 use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
+use super::parcel::Parcel;
 use super::peek::{Peek, Peeked, StreamView};
 use super::topology;
-use super::topology::{ConsumerName, Topology};
+use super::topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology};
 use super::types::{
     ConnectError, ConsumeError, Fill, Inspected, Lag, LagError, PEEK_TIMEOUT, PUBLISH_TIMEOUT, PublishError, Report,
 };
@@ -21,6 +24,9 @@ use super::{consumer, embedded, jetstream};
 use crate::config;
 use crate::store::Db;
 use crate::store::queue::NewRow;
+
+/// How long publishing a parcel may take: no caller of WeChat's waits for it.
+const PARCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connected bus. Cheap to clone.
 #[derive(Clone)]
@@ -54,7 +60,7 @@ impl Bus {
     ) -> Result<(Bus, Report), ConnectError> {
         if settings.url.expose().trim().starts_with("embedded:") {
             let db = db.ok_or(ConnectError::NoDatabase)?;
-            let bus = embedded::Embedded::open(db, topology, settings.max_bytes).await?;
+            let bus = embedded::Embedded::open(db, topology.without_bundles(), settings.max_bytes).await?;
             return Ok((Bus(Arc::new(Kind::Embedded(bus))), Report::embedded()));
         }
         let (bus, report) = jetstream::JetStream::connect(settings, topology).await?;
@@ -85,11 +91,7 @@ impl Bus {
     ///
     /// Publishes of one subject that are started one after the other are stored in that order.
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
-        let stream = self.topology().stream_of(&message.subject).filter(|_| topology::is_subject(&message.subject));
-        let stream = stream.ok_or_else(|| PublishError::Misdirected(message.subject.escape_default().to_string()))?;
-        if message.size() > stream.max_message_bytes as usize {
-            return Err(PublishError::TooLarge);
-        }
+        let stream = self.stream_for(&message)?;
         let acknowledged = async {
             match self.0.as_ref() {
                 Kind::Embedded(bus) => bus.publish(stream, message).await,
@@ -97,17 +99,51 @@ impl Bus {
             }
         };
         let outcome = tokio::time::timeout(PUBLISH_TIMEOUT, acknowledged).await.unwrap_or(Err(PublishError::Timeout));
-        let label = match &outcome {
-            Ok(()) => "stored",
-            Err(PublishError::Unavailable(_)) => "unavailable",
-            Err(PublishError::Full) => "full",
-            Err(PublishError::TooLarge) => "too_large",
-            Err(PublishError::Timeout) => "timeout",
-            Err(PublishError::Misdirected(_)) => "misdirected",
-        };
-        metrics::counter!("wxpay_bus_publishes_total", "stream" => stream.name.clone(), "outcome" => label)
-            .increment(1);
+        count(stream, &outcome);
         outcome
+    }
+
+    /// Publishes a parcel; an outcome for each of its messages, in their order. Published again soon, it is the same to
+    /// the server, whatever it stored of it.
+    pub async fn publish_all(&self, parcel: &Parcel) -> Vec<Result<(), PublishError>> {
+        let Kind::JetStream(bus) = self.0.as_ref() else {
+            return join_all(parcel.messages().iter().map(|message| self.publish(message.clone()))).await;
+        };
+        let streams: Vec<_> = parcel.messages().iter().map(|message| self.stream_for(message)).collect();
+        let mut by_stream: Vec<(&StreamSpec, Vec<Message>)> = Vec::new();
+        for (stream, message) in streams.iter().zip(parcel.messages()) {
+            let Ok(stream) = *stream else { continue };
+            match by_stream.iter_mut().find(|(of, _)| of.name == stream.name) {
+                Some((_, messages)) => messages.push(message.clone()),
+                None => by_stream.push((stream, vec![message.clone()])),
+            }
+        }
+        let mut outcomes: HashMap<&str, _> = HashMap::new();
+        for (stream, messages) in by_stream {
+            let count = messages.len();
+            let published = bus.publish_all(stream, messages, parcel.packing());
+            let late = || vec![Err(PublishError::Timeout); count];
+            let published = tokio::time::timeout(PARCEL_TIMEOUT, published).await.unwrap_or_else(|_| late());
+            outcomes.insert(&stream.name, published.into_iter());
+        }
+        let outcome_of = |stream: Result<&StreamSpec, PublishError>| {
+            let stream = stream?;
+            let outcome = outcomes.get_mut(stream.name.as_str()).and_then(Iterator::next);
+            let outcome = outcome.unwrap_or_else(|| Err(PublishError::Unavailable("there is no answer".into())));
+            count(stream, &outcome);
+            outcome
+        };
+        streams.into_iter().map(outcome_of).collect()
+    }
+
+    /// The stream that takes a message.
+    fn stream_for(&self, message: &Message) -> Result<&StreamSpec, PublishError> {
+        let stream = self.topology().stream_of(&message.subject).filter(|_| topology::is_subject(&message.subject));
+        let stream = stream.ok_or_else(|| PublishError::Misdirected(message.subject.escape_default().to_string()))?;
+        if message.size() > stream.max_message_bytes as usize {
+            return Err(PublishError::TooLarge);
+        }
+        Ok(stream)
     }
 
     /// Works for a consumer until `cancel`: runs `handler` on deliveries, at most `concurrency` at once, and parks or
@@ -167,9 +203,15 @@ impl Bus {
         match self.0.as_ref() {
             Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {
-                let source = bus.supply(stream, spec);
-                let rescue = bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
-                tokio::join!(consumer::work(worker, source, concurrency), rescue);
+                let rescue =
+                    |spec: &ConsumerSpec| bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
+                let bundled = async {
+                    let Some((spec, _)) = stream.bundles().filter(|(_, of)| of.name == name.as_str()) else { return };
+                    let work = consumer::work(Arc::clone(&worker), bus.bundles(stream, spec), concurrency);
+                    tokio::join!(work, rescue(spec));
+                };
+                let work = consumer::work(Arc::clone(&worker), bus.supply(stream, spec), concurrency);
+                tokio::join!(work, rescue(spec), bundled);
             }
         }
         Ok(())
@@ -245,4 +287,16 @@ impl Bus {
             Kind::JetStream(bus) => bus.lag().await,
         }
     }
+}
+
+fn count(stream: &StreamSpec, outcome: &Result<(), PublishError>) {
+    let label = match outcome {
+        Ok(()) => "stored",
+        Err(PublishError::Unavailable(_)) => "unavailable",
+        Err(PublishError::Full) => "full",
+        Err(PublishError::TooLarge) => "too_large",
+        Err(PublishError::Timeout) => "timeout",
+        Err(PublishError::Misdirected(_)) => "misdirected",
+    };
+    metrics::counter!("wxpay_bus_publishes_total", "stream" => stream.name.clone(), "outcome" => label).increment(1);
 }

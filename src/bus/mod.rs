@@ -7,6 +7,7 @@
 //! returns only after the message is durable; a delivery ends as done, as a retry or as a dead letter, and is
 //! acknowledged only after that end is durable. Delivery is at least once.
 
+mod bundle;
 mod consumer;
 mod dead_letter;
 mod embedded;
@@ -14,6 +15,7 @@ mod ending;
 mod handle;
 mod jetstream;
 mod message;
+mod parcel;
 mod peek;
 mod subscription;
 mod topology;
@@ -25,6 +27,7 @@ pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
 pub use ending::Ending;
 pub use handle::Bus;
 pub use message::{Delivery, Message};
+pub use parcel::Parcel;
 pub use peek::{Peek, Peeked, StreamView};
 pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
 pub use types::{

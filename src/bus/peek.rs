@@ -47,13 +47,14 @@ pub struct Peek {
     pub consumer: Option<String>,
     /// Messages behind this number.
     pub after: u64,
+    /// A page is longer where it ends with a bundle, which is read whole.
     pub limit: usize,
 }
 
 /// A message, read and left where it is. Its payload may hold personal data: it is shown masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Peeked {
-    /// Its number within the stream.
+    /// Its number within the stream; that of its bundle where it came in one.
     pub seq: u64,
     pub subject: String,
     /// None where another program published it.
@@ -71,6 +72,12 @@ impl Peeked {
         payload: Vec<u8>,
     ) -> Peeked {
         Peeked { seq, subject, id: key.and_then(Message::id_of_key), payload, published_at }
+    }
+
+    /// A message that came with others: their number is one.
+    pub(super) fn of_bundle((seq, published_at): (u64, Timestamp), message: Message) -> Peeked {
+        let Message { subject, id, payload, .. } = message;
+        Peeked { seq, subject, id: Some(id), payload, published_at }
     }
 }
 

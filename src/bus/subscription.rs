@@ -21,6 +21,9 @@ pub(super) struct Arrived<R> {
     pub first_error: Option<String>,
     /// Whether another publisher sent it.
     pub alien: bool,
+    /// Whether it is of a bundle that was delivered before: a member of it may have ended its process. Nothing handles
+    /// it here; it becomes a message of its own.
+    pub apart: bool,
     /// How to answer.
     pub receipt: R,
 }

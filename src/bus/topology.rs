@@ -17,7 +17,7 @@ pub struct ConsumerName(Cow<'static, str>);
 impl ConsumerName {
     /// Places new orders.
     pub const PREPARE_ORDER: ConsumerName = ConsumerName(Cow::Borrowed("prepare-order"));
-    /// Brings notifications to their orders.
+    /// Brings notifications to their orders. Those that come in bundles are its own, too.
     pub const SETTLE: ConsumerName = ConsumerName(Cow::Borrowed("settle"));
     /// Asks WeChat about orders.
     pub const QUERY: ConsumerName = ConsumerName(Cow::Borrowed("query"));
@@ -96,6 +96,8 @@ pub struct ConsumerSpec {
     pub name: String,
     /// Subjects it wants.
     pub filter: String,
+    /// Another consumer of the stream: each message here holds several of its messages.
+    pub bundles: Option<String>,
     /// How long a delivery may go without a sign of life; `bus.ack_wait_ms` replaces it.
     #[serde(default = "default_ack_wait_ms")]
     pub ack_wait_ms: u64,
@@ -128,6 +130,13 @@ impl StreamSpec {
     pub fn takes(&self, subject: &str) -> bool {
         self.subjects.iter().any(|pattern| matches(pattern, subject))
     }
+
+    /// A consumer of bundles, and the one whose messages are in them. At most one of a stream.
+    pub(super) fn bundles(&self) -> Option<(&ConsumerSpec, &ConsumerSpec)> {
+        let bundles = self.consumers.iter().find(|consumer| consumer.bundles.is_some())?;
+        let of = bundles.bundles.as_deref()?;
+        Some((bundles, self.consumers.iter().find(|consumer| consumer.name == of)?))
+    }
 }
 
 impl Topology {
@@ -139,6 +148,14 @@ impl Topology {
         }
         topology.check()?;
         Ok(topology)
+    }
+
+    /// Without the consumers of bundles: for a bus that carries none.
+    pub(super) fn without_bundles(mut self) -> Topology {
+        for stream in &mut self.streams {
+            stream.consumers.retain(|consumer| consumer.bundles.is_none());
+        }
+        self
     }
 
     /// Parses and checks a topology.
@@ -164,6 +181,9 @@ impl Topology {
                 }
                 names.push(&consumer.name);
             }
+            if let Some(why) = wrong_bundles(stream) {
+                return wrong(why);
+            }
             let filters: Vec<&str> = stream.consumers.iter().map(|c| c.filter.as_str()).collect();
             if let Some((a, b)) = overlapping(&filters) {
                 return wrong(format!("consumer filters {a} and {b} share subjects"));
@@ -185,6 +205,19 @@ impl Topology {
     pub fn consumer(&self, name: &ConsumerName) -> Option<(&StreamSpec, &ConsumerSpec)> {
         self.streams.iter().find_map(|s| s.consumers.iter().find(|c| c.name == name.as_str()).map(|c| (s, c)))
     }
+}
+
+/// What is wrong with a stream's consumer of bundles.
+fn wrong_bundles(stream: &StreamSpec) -> Option<String> {
+    let all: Vec<&ConsumerSpec> = stream.consumers.iter().filter(|consumer| consumer.bundles.is_some()).collect();
+    let first = all.first()?;
+    let of = stream.bundles().map(|(_, of)| of).filter(|of| of.bundles.is_none());
+    if all.len() > 1 || of.is_none() {
+        return Some(format!("consumer {} has bundles of no consumer, or is one of several", first.name));
+    }
+    // The subject of a bundle is made from its first member's.
+    let is_fixed = first.filter.split('.').all(|token| token != ">");
+    (!is_fixed).then(|| format!("consumer {} has a filter from which no subject can be made", first.name))
 }
 
 fn overlapping<'a>(patterns: &[&'a str]) -> Option<(&'a str, &'a str)> {

@@ -148,6 +148,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     validate::browser(server.as_ref(), web.as_ref(), &apps, report);
     validate::console(server.as_ref(), console.as_ref(), report);
     validate::inner_listeners(server.as_ref(), report);
+    validate::spool(server.as_ref(), bus.as_ref(), store.as_ref(), report);
     validate::audit_period(store.as_ref(), retention.as_ref(), report);
     validate::published_key(&merchants, report);
     validate::hosts(wechat.as_ref(), report);

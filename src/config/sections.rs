@@ -150,6 +150,8 @@ pub struct Bus {
     pub max_bytes: i64,
     /// How long a delivery may go without a sign of life before it is delivered again.
     pub ack_wait: Duration,
+    /// On NATS: whether notifications that wait together are one message.
+    pub bundles: bool,
 }
 
 /// `[wechat]`: whom we call.

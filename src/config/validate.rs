@@ -12,9 +12,10 @@ use super::address;
 use super::api_key::{ApiKey, Scope};
 use super::layers::{Node, Table};
 use super::problem::{Problem, Problems, nearest};
+use super::read::intake::IntakeKind;
 use super::read::typed::Web;
 use super::reader::{Report, texts};
-use super::sections::{App, AppKind, Config, Console, Merchant, Server, Wechat};
+use super::sections::{App, AppKind, Bus, Config, Console, Merchant, Server, Wechat};
 use super::storage::{Retention, Store};
 
 /// The longest `notify_url` WeChat takes, in bytes.
@@ -103,6 +104,22 @@ pub(super) fn merchant_numbers(tree: &Table) -> impl Iterator<Item = &str> {
 /// Whether a simulator stands in for WeChat's hosts.
 pub(super) fn has_sandbox(tree: &Table) -> bool {
     matches!(tree.get("wechat"), Some(Node::Table(wechat)) if text(wechat, "sandbox_url").is_some())
+}
+
+/// A spool is before a queue on NATS, in a folder of its own or beside the file of SQLite.
+pub(super) fn spool(server: Option<&Server>, bus: Option<&Bus>, store: Option<&Store>, report: &mut Report) {
+    let (Some(server), Some(bus), Some(store)) = (server, bus, store) else { return };
+    let intake = &server.intake;
+    if intake.chosen != Some(IntakeKind::Spool) {
+        return;
+    }
+    if bus.nats().is_none() {
+        let text = "is for a queue on NATS (bus.url): with the embedded queue write \"log\", or leave it out";
+        report.problems.push(Problem::new("server.intake", text));
+    } else if intake.spool(store.sqlite_file().as_deref()).is_none() {
+        let text = "is needed with server.intake = \"spool\": a folder on a local disk that outlives the process";
+        report.problems.push(Problem::new("server.intake_dir", text));
+    }
 }
 
 fn text<'a>(entry: &'a Table, key: &str) -> Option<&'a str> {

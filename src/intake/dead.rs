@@ -213,6 +213,11 @@ pub fn only_database(parent: &Path) -> Option<DatabaseId> {
 }
 
 impl DeadLog {
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How many files it has.
     pub fn files(&self) -> usize {
         self.segments.len()

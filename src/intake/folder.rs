@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::frame::checksum;
-use super::name::{DatabaseId, segment_name, segment_start};
+use super::name::{CURSOR, DatabaseId, NEXT_CURSOR, segment_name, segment_start};
 
 /// The last byte counts up with each form.
 const FORM: [u8; 8] = *b"WXPAYIN1";
@@ -159,8 +159,11 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
     remove_rest(folder)
 }
 
-/// Removes what is left of a log without files: an empty lock and an empty folder.
+/// Removes what is left of a log without files: its cursor, an empty lock and an empty folder.
 pub(super) fn remove_rest(folder: &Path) -> io::Result<()> {
+    for name in [CURSOR, NEXT_CURSOR] {
+        gone(std::fs::remove_file(folder.join(name)))?;
+    }
     let lock = folder.join(LOCK);
     if std::fs::symlink_metadata(&lock).is_ok_and(|found| found.is_file() && found.len() == 0) {
         gone(std::fs::remove_file(&lock))?;

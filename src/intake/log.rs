@@ -183,6 +183,8 @@ impl Thread {
         let begun = self.segments.back().map_or(0, |segment| segment.start);
         if self.file.is_none() || self.position - begun >= self.file_bytes {
             self.file = None;
+            // Before another one is begun: on a full disk these make the room for it.
+            self.remove_settled();
             let (file, segment) = folder::begin(&self.folder, self.database, self.position, &mut self.number)?;
             self.file = Some(file);
             self.segments.push_back(segment);

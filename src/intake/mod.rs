@@ -4,10 +4,14 @@
 //! log and answers after the fsync. The transaction that settles a group of them moves the log's cursor, a row of the
 //! database, past them: nothing is claimed and nothing acknowledged. A log whose process died is read on by another.
 //!
+//! Before a queue on NATS a log is a spool: its records are forwarded to the queue, and its cursor is a file beside
+//! them.
+//!
 //! What must stay true: a record is handed on only once it is on the disk; SUCCESS comes after that; what is not
 //! settled is bounded, and what does not fit is refused; a file goes only after the cursor passed all of it. Damage is
 //! reported and its bytes are kept; it never hides a valid record behind it.
 
+mod cursor;
 mod dead;
 mod folder;
 mod frame;
@@ -19,6 +23,7 @@ mod reader;
 mod record;
 mod shared;
 
+pub use cursor::{read_cursor, write_cursor};
 pub use dead::{Damage, DeadLog, LeftAlone, Listing, Owner, Part, Piece, dead_logs, only_database};
 pub use folder::prepare;
 pub use frame::{Found, frame_of, scan};

@@ -6,6 +6,9 @@ const RANDOM: usize = 20;
 /// Behind the positions in the name of a file.
 pub(super) const ENDING: &str = "log";
 const DIGITS: usize = 20;
+/// The file with the cursor of a log that is forwarded, and what becomes it.
+pub(super) const CURSOR: &str = "cursor";
+pub(super) const NEXT_CURSOR: &str = "cursor.next";
 
 /// The database whose processes write and read a log: every header names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -60,6 +60,11 @@ pub const BUS_STREAM_BYTES: &str = "wxpay_bus_stream_bytes";
 pub const BUS_STREAM_MAX_BYTES: &str = "wxpay_bus_stream_max_bytes";
 /// Publishes, by `stream` and `outcome` (`stored`, `full`, `timeout` …).
 pub const BUS_PUBLISHES_TOTAL: &str = "wxpay_bus_publishes_total";
+/// Bundles of notifications on NATS, by `outcome`: where they are sent `stored` or `not_stored`, where they are read
+/// `settled`, `taken_apart` (its messages go singly) or `given_back`.
+pub const BUS_BUNDLES_TOTAL: &str = "wxpay_bus_bundles_total";
+/// The notifications in them, by the same `outcome`.
+pub const BUS_BUNDLED_MESSAGES_TOTAL: &str = "wxpay_bus_bundled_messages_total";
 /// Deliveries settled at the bus, by `consumer` and `outcome` (`done`, `waiting`, `deferred`, `parked` or
 /// `given_back`).
 pub const BUS_DELIVERIES_TOTAL: &str = "wxpay_bus_deliveries_total";
@@ -228,6 +233,8 @@ pub const METRICS: &[Metric] = &[
     metric(BUS_STREAM_BYTES, Kind::Gauge, Unit::Bytes, &["stream"], "What a stream holds"),
     metric(BUS_STREAM_MAX_BYTES, Kind::Gauge, Unit::Bytes, &["stream"], "What a stream may hold"),
     metric(BUS_PUBLISHES_TOTAL, Kind::Counter, Unit::Count, &["stream", "outcome"], "Publishes to the bus"),
+    metric(BUS_BUNDLES_TOTAL, Kind::Counter, Unit::Count, &["outcome"], "Bundles of notifications on NATS"),
+    metric(BUS_BUNDLED_MESSAGES_TOTAL, Kind::Counter, Unit::Count, &["outcome"], "Notifications in bundles on NATS"),
     metric(BUS_DELIVERIES_TOTAL, Kind::Counter, Unit::Count, &["consumer", "outcome"], "Deliveries settled at the bus"),
     metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),
     metric(BUS_PANICS_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers that panicked"),

@@ -15,6 +15,9 @@ use crate::bus::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tr
 /// How long a message waits after its handler panicked or was stopped.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
+/// The error of a message that was in a bundle without coming to an end there.
+const APART: &str = "the bundle with it was delivered before and had no end";
+
 /// How long until a message is handled again while the database is away: at first, growing.
 const HANDLED_AGAIN: Duration = Duration::from_millis(100);
 
@@ -24,23 +27,27 @@ pub(super) struct Arriving<R> {
     pub on_bus: u32,
     pub first_error: Option<String>,
     alien: bool,
+    apart: bool,
+    /// Whether a delivery of it before this one had no end, as when its process died.
+    was_cut_off: bool,
     pub receipt: R,
 }
 
 impl<R: Receipt> From<Arrived<R>> for Arriving<R> {
     fn from(arrived: Arrived<R>) -> Arriving<R> {
-        let Arrived { message, on_bus, published_at, first_error, alien, receipt } = arrived;
+        let Arrived { message, on_bus, published_at, first_error, alien, apart, receipt } = arrived;
+        let was_cut_off = on_bus > 1 && first_error.is_none();
         let first_error = first_error.or_else(|| message.header(FIRST_ERROR).map(str::to_owned));
         let attempt = message.earlier_attempts().saturating_add(on_bus);
         let delivery = Delivery { message, attempt, published_at, ending: receipt.ending() };
-        Arriving { delivery, on_bus, first_error, alien, receipt }
+        Arriving { delivery, on_bus, first_error, alien, apart, was_cut_off, receipt }
     }
 }
 
 impl<R: Receipt> Arriving<R> {
-    /// Whether a handler may see it.
-    pub fn is_sound(&self, max_attempts: u32) -> bool {
-        !self.alien && self.delivery.attempt <= max_attempts
+    /// Whether a handler may see it together with others. What may have ended its process does so alone.
+    pub fn may_join(&self, max_attempts: u32) -> bool {
+        !self.alien && !self.apart && !self.was_cut_off && self.delivery.attempt <= max_attempts
     }
 }
 
@@ -50,10 +57,15 @@ where
     F: Future<Output = Verdict> + Send + 'static,
     P: Parking,
 {
-    let Arriving { delivery, on_bus, first_error, alien, receipt } = arriving;
+    let Arriving { delivery, on_bus, first_error, alien, apart, receipt, .. } = arriving;
     let attempt = delivery.attempt;
     let max_attempts = worker.spec.max_attempts;
     let whole = async {
+        if apart {
+            // From here on its attempts are counted for it alone.
+            let step = Step::Defer { after: Duration::ZERO, why: APART.to_owned() };
+            return settle(worker, step, delivery, first_error, &receipt).await;
+        }
         let verdict = if alien {
             Verdict::Park { reason: ALIEN, why: "the message carries no id of ours".to_owned() }
         } else if attempt > max_attempts {

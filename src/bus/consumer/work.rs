@@ -77,7 +77,7 @@ fn begin<H, F, P>(
     let (group, alone): (Vec<_>, Vec<_>) = arrived
         .into_iter()
         .map(Arriving::from)
-        .partition(|one| worker.together.is_some() && one.is_sound(worker.spec.max_attempts));
+        .partition(|one| worker.together.is_some() && one.may_join(worker.spec.max_attempts));
     if let Some(together) = worker.together.clone().filter(|_| !group.is_empty()) {
         let (worker, places) = (Arc::clone(worker), group.iter().map(|_| place()).collect());
         running.spawn(async move { deliver_together(&worker, &together, (group, places)).await });

@@ -199,6 +199,7 @@ impl Supply {
             published_at: Timestamp::from_ms(claimed.published_at_ms),
             first_error: claimed.first_error,
             alien: id.is_none(),
+            apart: false,
             receipt,
         }
     }

@@ -5,6 +5,8 @@
 //! leaves the message in the stream, where no consumer reads it, also not once `max_deliver` is corrected. A stream of
 //! its own keeps the advisories, also while no worker runs; each becomes a dead letter like any other.
 //!
+//! Of a bundle the members wait in the database, to become messages of their own: what ended its worker is one of them.
+//!
 //! What must stay true: an advisory is acknowledged after its dead letter is stored. Parking twice changes nothing.
 
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
 use super::headers::{from_wire, timestamp};
-use crate::bus::dead_letter::{Leaving, Parked, Parking, ParkingError};
+use crate::bus::bundle;
+use crate::bus::dead_letter::{Deferred, Leaving, Parked, Parking, ParkingError};
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec};
 use crate::bus::verdict::EXHAUSTED;
 
@@ -136,6 +139,15 @@ async fn try_park<P: Parking>(
     };
     let (message, _) = from_wire(&raw.subject, &raw.payload, Some(&raw.headers), (&of.name, stream_seq));
     let why = format!("the server gave up after {deliveries} deliveries");
+    if let (Some(of), Some(members)) = (&spec.bundles, bundle::open(&message)) {
+        for message in members {
+            let message = message.after_attempts(1, &why);
+            let (consumer, why) = (ConsumerName::new(of.clone()), why.clone());
+            let deferred = Deferred { message, consumer, attempts: 1, due_in: Duration::ZERO, why };
+            stored(Leaving::Deferred(deferred), parking, (spec, stream_seq)).await?;
+        }
+        return Ok(());
+    }
     let parked = Parked {
         consumer: ConsumerName::new(spec.name.clone()),
         reason: EXHAUSTED,
@@ -145,7 +157,15 @@ async fn try_park<P: Parking>(
         published_at: timestamp(raw.time),
         message,
     };
-    let leaving = Leaving::Parked(parked);
+    stored(Leaving::Parked(parked), parking, (spec, stream_seq)).await
+}
+
+/// Has the database take it, in plain texts where it refuses others.
+async fn stored<P: Parking>(
+    leaving: Leaving,
+    parking: &P,
+    (spec, stream_seq): (&ConsumerSpec, u64),
+) -> Result<(), String> {
     let stored = match leaving.clone().store(parking).await {
         Err(ParkingError::Impossible(_)) => leaving.plain().store(parking).await,
         outcome @ (Ok(()) | Err(ParkingError::Unavailable(_))) => outcome,

@@ -8,11 +8,14 @@ use async_nats::jetstream;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::bundles::Bundles;
 use super::core::Core;
 use super::publisher::Publisher;
+use super::readers::Readers;
 use super::subscription::Supply;
 use super::{advisory, connect, provision};
 use crate::bus::message::Message;
+use crate::bus::parcel::Packing;
 use crate::bus::topology::{ConsumerSpec, StreamSpec, Topology};
 use crate::bus::{ConnectError, Fill, Lag, LagError, PublishError, Report};
 use crate::config;
@@ -39,6 +42,8 @@ impl JetStream {
             replicas: settings.replicas,
             max_bytes: settings.max_bytes,
             atomic: AtomicBool::new(false),
+            bundles: settings.bundles,
+            readers: Readers::new(),
             connections,
             shaped_at: Mutex::new(None),
             cleared_at: Mutex::new(None),
@@ -72,9 +77,27 @@ impl JetStream {
         }
     }
 
+    /// See [`crate::bus::Bus::publish_all`].
+    pub async fn publish_all(
+        &self,
+        stream: &StreamSpec,
+        messages: Vec<Message>,
+        packing: &Packing,
+    ) -> Vec<Result<(), PublishError>> {
+        match self.publishers.get(&stream.name) {
+            Some(publisher) => publisher.publish_all(messages, packing).await,
+            None => messages.into_iter().map(|message| Err(PublishError::Misdirected(message.subject))).collect(),
+        }
+    }
+
     /// A consumer's supply.
     pub fn supply(&self, stream: &StreamSpec, spec: &ConsumerSpec) -> Supply {
         Supply::new(Arc::clone(&self.core), stream.name.clone(), spec.clone())
+    }
+
+    /// The supply of a consumer of bundles.
+    pub fn bundles(&self, stream: &StreamSpec, spec: &ConsumerSpec) -> Bundles {
+        Bundles::new(Arc::clone(&self.core), self.supply(stream, spec), (stream, spec))
     }
 
     /// Watches for deliveries that the server gave up on.

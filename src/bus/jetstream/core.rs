@@ -1,5 +1,6 @@
 //! What the parts of the connected bus share.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_nats::jetstream::Context;
@@ -7,6 +8,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::headers::timestamp;
+use super::readers::Readers;
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology};
 use crate::bus::types::{Lag, LagError};
 use crate::clock::Clock;
@@ -20,6 +22,9 @@ pub(super) struct Core {
     pub(super) max_bytes: i64,
     /// Whether streams take atomic batches; set when they are brought into shape.
     pub(super) atomic: AtomicBool,
+    /// Whether messages that wait together may travel in bundles.
+    pub(super) bundles: bool,
+    pub(super) readers: Arc<Readers>,
     /// Counts connections made.
     pub(super) connections: watch::Receiver<u64>,
     /// When the shape was last made right, so that many who notice at once do it once.

@@ -5,8 +5,9 @@ use async_nats::jetstream::stream::RawMessageErrorKind;
 
 use super::connect;
 use super::connection::JetStream;
-use super::headers::timestamp;
+use super::headers::{from_wire, timestamp};
 use super::provision::is_missing;
+use crate::bus::bundle;
 use crate::bus::peek::{Peek, Peeked, StreamView};
 use crate::bus::topology::{ConsumerSpec, StreamSpec, Topology};
 use crate::bus::types::{ConnectError, Fill, Inspected, LagError};
@@ -71,7 +72,13 @@ impl JetStream {
                     let key =
                         raw.headers.get_last(async_nats::header::NATS_MESSAGE_ID).map(async_nats::HeaderValue::as_str);
                     let at = (raw.sequence, timestamp(raw.time));
-                    all.push(Peeked::new(at, raw.subject.to_string(), key, raw.payload.to_vec()));
+                    let place = (stream.name.as_str(), raw.sequence);
+                    let (message, _) = from_wire(&raw.subject, &raw.payload, Some(&raw.headers), place);
+                    match bundle::open(&message) {
+                        // All of a bundle: its members have its number, and the next page begins behind it.
+                        Some(members) => all.extend(members.into_iter().map(|member| Peeked::of_bundle(at, member))),
+                        None => all.push(Peeked::new(at, raw.subject.to_string(), key, message.payload)),
+                    }
                 }
                 Err(e) if matches!(e.kind(), RawMessageErrorKind::NoMessageFound) => break,
                 Err(e) => return Err(failed(&e)),

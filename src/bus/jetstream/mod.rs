@@ -5,6 +5,7 @@
 //! gone (a wiped store) are recreated by the first process that notices.
 
 mod advisory;
+mod bundles;
 mod connect;
 mod connection;
 mod core;
@@ -13,6 +14,8 @@ mod inspect;
 mod provision;
 mod publisher;
 mod purge;
+mod readers;
+mod sending;
 mod subscription;
 mod varz;
 

@@ -1,45 +1,54 @@
 //! Publishing to one stream: what waits is sent together.
 //!
-//! A server that syncs before it acknowledges can do so a few thousand times a second, however many publish at once. An
-//! atomic batch (NATS 2.12) is synced once, so a batch of two hundred is ten times as fast. Where batches are not
-//! offered, or one is refused, its messages go singly: all are sent, then all acknowledgements awaited.
+//! Messages of a consumer that takes bundles go as one message where they wait together and a process reads bundles:
+//! one acknowledgement of the server for all of them, and later one of the worker's. How what is packed is sent, is in
+//! `sending.rs`.
 //!
-//! What must stay true: a message counts as stored only by an acknowledgement that covers it. Repeating one is
-//! harmless, because the server knows its key for ten minutes.
+//! What must stay true: a message counts as stored only by an acknowledgement that covers it; what one caller hands in
+//! to be packed by itself shares no bundle with what others hand in.
 
-use std::collections::HashSet;
-use std::error::Error as _;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use async_nats::HeaderMap;
-use async_nats::client::RequestErrorKind;
-use async_nats::jetstream::context::{PublishError as WireError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{self, ErrorCode};
-use futures_util::future::join_all;
-use serde::Deserialize;
+use async_nats::connection::State;
+use metrics::counter;
 
 use super::core::Core;
-use super::headers::to_wire;
-use super::{provision, purge};
+use super::sending::{Outcome, send_packed};
 use crate::batcher::{Group, Limits};
+use crate::bus::bundle;
+use crate::bus::bundle::Packed;
 use crate::bus::message::Message;
+use crate::bus::parcel::Packing;
 use crate::bus::topology::StreamSpec;
-use crate::bus::types::{PUBLISH_TIMEOUT, PublishError, lane_of};
+use crate::bus::types::{PublishError, lane_of};
+use crate::ids::EventId;
+use crate::telemetry::{BUS_BUNDLED_MESSAGES_TOTAL, BUS_BUNDLES_TOTAL};
 
-/// The server's own limit is 1000.
-const MAX_BATCH: usize = 500;
-/// A batch is held in the server's memory until its last message.
-const MAX_BATCH_BYTES: usize = 4 << 20;
+/// Half of what a server takes by default, whatever the stream allows.
+const MAX_BUNDLE_BYTES: usize = 512 << 10;
 /// Batches under way at once, each for other subjects.
 const PARTITIONS: usize = 2;
 
-type Outcome = Result<(), PublishError>;
-
 /// Publishes to one stream.
 pub(super) struct Publisher {
-    group: Group<Message, Outcome>,
+    core: Arc<Core>,
+    stream: Arc<StreamSpec>,
+    group: Group<Handed, Vec<Outcome>>,
+}
+
+/// What one caller hands in.
+struct Handed {
+    messages: Vec<Message>,
+    how: How,
+}
+
+/// How messages are packed.
+enum How {
+    /// With those of other callers that wait.
+    WithOthers,
+    /// By themselves, in bundles of at most so many bytes; none: each for itself.
+    ByThemselves(Option<usize>),
 }
 
 impl Publisher {
@@ -47,206 +56,163 @@ impl Publisher {
     pub fn new(core: Arc<Core>, stream: StreamSpec) -> Publisher {
         let limits = Limits { max_batch: 2000, queue: 8192 };
         let stream = Arc::new(stream);
-        let by_subject = |message: &Message| lane_of(&message.subject);
-        let group = Group::partitioned(limits, PARTITIONS, by_subject, move |messages| {
-            send(Arc::clone(&core), Arc::clone(&stream), messages)
+        let by_subject = |handed: &Handed| handed.messages.first().map_or(0, |message| lane_of(&message.subject));
+        let (of, to) = (Arc::clone(&core), Arc::clone(&stream));
+        let group = Group::partitioned(limits, PARTITIONS, by_subject, move |handed| {
+            send(Arc::clone(&of), Arc::clone(&to), handed)
         });
-        Publisher { group }
+        Publisher { core, stream, group }
     }
 
     /// See [`crate::bus::Bus::publish`].
     pub async fn publish(&self, message: Message) -> Outcome {
-        match self.group.run(message).await {
-            Ok(outcome) => outcome,
-            Err(e) => Err(PublishError::Unavailable(e.to_string())),
+        let lost = || Err(PublishError::Unavailable("the message was not sent".into()));
+        self.hand_in(vec![message], How::WithOthers).await.pop().unwrap_or_else(lost)
+    }
+
+    /// See [`crate::bus::Bus::publish_all`].
+    pub async fn publish_all(&self, messages: Vec<Message>, packing: &Packing) -> Vec<Outcome> {
+        let most_bytes = match packing.known() {
+            Some(most_bytes) => most_bytes,
+            None => match self.most_bytes().await {
+                Ok(most_bytes) => packing.decide(most_bytes),
+                Err(e) => return vec![Err(e); messages.len()],
+            },
+        };
+        self.hand_in(messages, How::ByThemselves(most_bytes)).await
+    }
+
+    async fn hand_in(&self, messages: Vec<Message>, how: How) -> Vec<Outcome> {
+        let count = messages.len();
+        match self.group.run(Handed { messages, how }).await {
+            Ok(outcomes) => outcomes,
+            Err(e) => vec![Err(PublishError::Unavailable(e.to_string())); count],
+        }
+    }
+
+    /// How large bundles are now; none where no process reads them. Asked before the lane is taken: it may take long.
+    async fn most_bytes(&self) -> Result<Option<usize>, PublishError> {
+        let Some((bundles, _)) = self.stream.bundles().filter(|_| self.core.bundles) else { return Ok(None) };
+        let is_connected = || self.core.client.connection_state() == State::Connected;
+        let away = || PublishError::Unavailable("there is no connection".into());
+        if !is_connected() {
+            return Err(away());
+        }
+        match self.core.readers.answer((&self.core.context, &self.stream, bundles)).await {
+            Some(true) => Ok(Some(largest(&self.core, &self.stream))),
+            Some(false) => Ok(None),
+            None if is_connected() => Ok(None),
+            None => Err(away()),
         }
     }
 }
 
-async fn send(core: Arc<Core>, stream: Arc<StreamSpec>, messages: Vec<Message>) -> Vec<Outcome> {
-    let mut outcomes = Vec::with_capacity(messages.len());
-    for batch in split(messages) {
-        let atomic = batch.len() > 1 && core.atomic.load(Ordering::Relaxed) && all_differ(&batch);
-        let answer = if atomic { send_atomically(&core, &batch).await } else { Batched::Refused };
-        outcomes.extend(match answer {
-            Batched::Stored => vec![Ok(()); batch.len()],
-            Batched::Refused => send_singly(&core, &stream, batch).await,
-            Batched::NoAnswer => vec![Err(PublishError::Timeout); batch.len()],
+/// Messages that are packed together.
+#[derive(Default)]
+struct Lot {
+    messages: Vec<Message>,
+    /// None: as it is decided now.
+    most_bytes: Option<Option<usize>>,
+}
+
+/// What became of a message as it was packed.
+enum Became {
+    Whole(Outcome),
+    /// A bundle that the server takes no more, member by member.
+    Members(HashMap<EventId, Outcome>),
+}
+
+async fn send(core: Arc<Core>, stream: Arc<StreamSpec>, handed: Vec<Handed>) -> Vec<Vec<Outcome>> {
+    let mut lots = vec![Lot::default()];
+    // Of each caller: its lot, and where in it its messages begin.
+    let mut callers = Vec::with_capacity(handed.len());
+    for Handed { messages, how } in handed {
+        let most_bytes = match how {
+            How::WithOthers => None,
+            How::ByThemselves(most_bytes) => Some(most_bytes),
+        };
+        if most_bytes.is_some() {
+            lots.push(Lot { messages: Vec::new(), most_bytes });
+        }
+        let place = if most_bytes.is_some() { lots.len() - 1 } else { 0 };
+        let Some(lot) = lots.get_mut(place) else { continue };
+        callers.push((place, lot.messages.len(), messages.len()));
+        lot.messages.extend(messages);
+    }
+    let (mut messages, mut members, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for Lot { messages: of, most_bytes } in lots {
+        let ids: Vec<EventId> = of.iter().map(|message| message.id).collect();
+        let before = messages.len();
+        let packed = packed(&core, &stream, of, most_bytes).await;
+        places.push(ids.into_iter().zip(packed.places.iter().map(|place| place + before)).collect::<Vec<_>>());
+        messages.extend(packed.messages);
+        members.extend(packed.members);
+    }
+    let became = send_bundles(&core, &stream, messages, &members).await;
+    let outcome_of = |(id, place): &(EventId, usize)| {
+        let found = match became.get(*place) {
+            Some(Became::Whole(outcome)) => Some(outcome),
+            Some(Became::Members(outcomes)) => outcomes.get(id),
+            None => None,
+        };
+        found.cloned().unwrap_or_else(|| Err(PublishError::Unavailable("the message was not sent".into())))
+    };
+    let of_caller = |(lot, from, count): (usize, usize, usize)| {
+        places.get(lot).into_iter().flatten().skip(from).take(count).map(outcome_of).collect()
+    };
+    callers.into_iter().map(of_caller).collect()
+}
+
+/// Sends what was packed. Of a bundle that is too large by now, as where a person set a smaller limit, the members go
+/// singly: only what is too large alone is refused for good.
+async fn send_bundles(core: &Core, stream: &StreamSpec, messages: Vec<Message>, members: &[usize]) -> Vec<Became> {
+    let is_bundle = |place: usize| members.get(place).is_some_and(|members| *members > 1);
+    let bundles: HashMap<usize, Message> =
+        messages.iter().enumerate().filter(|(place, _)| is_bundle(*place)).map(|(at, one)| (at, one.clone())).collect();
+    let outcomes = send_packed(core, stream, messages).await;
+    let mut all = Vec::with_capacity(outcomes.len());
+    for ((place, outcome), members) in outcomes.into_iter().enumerate().zip(members) {
+        let Some(bundle) = bundles.get(&place) else {
+            all.push(Became::Whole(outcome));
+            continue;
+        };
+        if outcome.is_ok() {
+            crate::failpoint::point("bus.bundle_stored");
+        }
+        let label = if outcome.is_ok() { "stored" } else { "not_stored" };
+        counter!(BUS_BUNDLES_TOTAL, "outcome" => label).increment(1);
+        counter!(BUS_BUNDLED_MESSAGES_TOTAL, "outcome" => label).increment(*members as u64);
+        let refused = bundle::open(bundle).filter(|_| outcome == Err(PublishError::TooLarge));
+        all.push(match refused {
+            Some(members) => {
+                tracing::warn!(members = members.len(), "the server takes no bundle of this size: sending singly");
+                let ids: Vec<EventId> = members.iter().map(|member| member.id).collect();
+                Became::Members(ids.into_iter().zip(send_packed(core, stream, members).await).collect())
+            }
+            None => Became::Whole(outcome),
         });
     }
-    outcomes
+    all
 }
 
-fn split(messages: Vec<Message>) -> Vec<Vec<Message>> {
-    let mut batches: Vec<Vec<Message>> = Vec::new();
-    let mut bytes = 0;
-    for message in messages {
-        let size = message.size();
-        match batches.last_mut() {
-            Some(last) if last.len() < MAX_BATCH && bytes + size <= MAX_BATCH_BYTES => {
-                bytes += size;
-                last.push(message);
-            }
-            Some(_) | None => {
-                bytes = size;
-                batches.push(vec![message]);
-            }
-        }
+/// In bundles what may travel so.
+async fn packed(core: &Core, stream: &StreamSpec, messages: Vec<Message>, decided: Option<Option<usize>>) -> Packed {
+    let Some((bundles, of)) = stream.bundles().filter(|_| core.bundles) else { return Packed::singly(messages) };
+    let several = messages.iter().filter(|message| bundle::may_join(&of.filter, message)).count() > 1;
+    if !several {
+        return Packed::singly(messages);
     }
-    batches
-}
-
-fn all_differ(batch: &[Message]) -> bool {
-    let mut keys = HashSet::with_capacity(batch.len());
-    batch.iter().all(|message| keys.insert(message.dedupe_key()))
-}
-
-/// The server's answer to the last message of a batch.
-#[derive(Deserialize)]
-struct BatchAnswer {
-    error: Option<ApiError>,
-    batch: Option<String>,
-    count: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct ApiError {
-    err_code: u64,
-}
-
-/// What became of a batch.
-enum Batched {
-    /// All of it is stored.
-    Stored,
-    /// Not as a batch. Its messages go singly, and each gets its own answer.
-    Refused,
-    /// Its callers have given up by now: sending it again would be useless.
-    NoAnswer,
-}
-
-async fn send_atomically(core: &Core, batch: &[Message]) -> Batched {
-    let id = crate::secret::random_text(22);
-    let sent = async {
-        let (last, others) = batch.split_last()?;
-        for (i, message) in others.iter().enumerate() {
-            let headers = batch_headers(message, &id, i + 1);
-            let payload = message.payload.clone().into();
-            core.client.publish_with_headers(message.subject.clone(), headers, payload).await.ok()?;
-        }
-        let mut headers = batch_headers(last, &id, batch.len());
-        headers.insert("Nats-Batch-Commit", "1");
-        Some(core.client.request_with_headers(last.subject.clone(), headers, last.payload.clone().into()).await)
+    let most_bytes = match decided {
+        Some(most_bytes) => most_bytes,
+        None => core.readers.are_there((&core.context, stream, bundles)).await.then(|| largest(core, stream)),
     };
-    let reply = match tokio::time::timeout(PUBLISH_TIMEOUT, sent).await {
-        Ok(Some(Ok(reply))) => reply,
-        Ok(Some(Err(e))) if e.kind() == RequestErrorKind::TimedOut => return Batched::NoAnswer,
-        // No stream listens, or the connection ended: single publishes find out which.
-        Ok(Some(Err(_)) | None) => return Batched::Refused,
-        Err(_) => return Batched::NoAnswer,
-    };
-    let Ok(answer) = serde_json::from_slice::<BatchAnswer>(&reply.payload) else { return Batched::Refused };
-    if let Some(ApiError { err_code }) = answer.error {
-        tracing::debug!(err_code, messages = batch.len(), "the server refused a batch; sending singly");
-        return Batched::Refused;
-    }
-    // A server of a mixed cluster that knows no batches would have stored the last message and said so: not this.
-    let whole = answer.batch.as_deref() == Some(id.as_str()) && answer.count == Some(batch.len());
-    if whole { Batched::Stored } else { Batched::Refused }
-}
-
-fn batch_headers(message: &Message, batch: &str, sequence: usize) -> HeaderMap {
-    let mut headers = to_wire(message);
-    headers.insert("Nats-Batch-Id", batch);
-    headers.insert("Nats-Batch-Sequence", sequence.to_string().as_str());
-    headers
-}
-
-/// What a single publish came to.
-enum Sent {
-    Stored,
-    /// No stream took it.
-    Homeless,
-    Refused(PublishError),
-}
-
-/// Sends all in their order, then awaits all acknowledgements. What found no stream, or a full one, is sent once more
-/// after the stream was made or acknowledged messages were removed.
-async fn send_singly(core: &Core, stream: &StreamSpec, batch: Vec<Message>) -> Vec<Outcome> {
-    let mut sent = send_once(core, &batch).await;
-    let mended = if sent.iter().any(|s| matches!(s, Sent::Homeless)) {
-        provision::bring_into_shape(core).await.map_err(|e| e.to_string())
-    } else if sent.iter().any(|s| matches!(s, Sent::Refused(PublishError::Full))) {
-        purge::make_space(core, stream).await
-    } else {
-        return sent.into_iter().map(Outcome::from).collect();
-    };
-    if let Err(why) = mended {
-        tracing::warn!(stream = stream.name, why, "a missing or full stream could not be mended");
-        return sent.into_iter().map(Outcome::from).collect();
-    }
-    let (places, again): (Vec<usize>, Vec<Message>) = (sent.iter().zip(batch).enumerate())
-        .filter(|(_, (s, _))| matches!(s, Sent::Homeless | Sent::Refused(PublishError::Full)))
-        .map(|(place, (_, message))| (place, message))
-        .unzip();
-    for (place, second) in places.into_iter().zip(send_once(core, &again).await) {
-        if let Some(first) = sent.get_mut(place) {
-            *first = second;
-        }
-    }
-    sent.into_iter().map(Outcome::from).collect()
-}
-
-impl From<Sent> for Outcome {
-    fn from(sent: Sent) -> Outcome {
-        match sent {
-            Sent::Stored => Ok(()),
-            Sent::Homeless => Err(PublishError::Unavailable("the stream is missing".into())),
-            Sent::Refused(why) => Err(why),
-        }
+    match most_bytes {
+        Some(most_bytes) => bundle::pack(messages, (&bundles.filter, &of.filter), most_bytes),
+        None => Packed::singly(messages),
     }
 }
 
-async fn send_once(core: &Core, batch: &[Message]) -> Vec<Sent> {
-    let mut acknowledgements = Vec::with_capacity(batch.len());
-    for message in batch {
-        let publish = PublishMessage::build().payload(message.payload.clone().into()).headers(to_wire(message));
-        acknowledgements.push(core.context.send_publish(message.subject.clone(), publish).await);
-    }
-    let outcomes = acknowledgements.into_iter().map(|sent| async {
-        let acknowledged = match sent {
-            Ok(acknowledgement) => acknowledgement.await,
-            Err(e) => Err(e),
-        };
-        match acknowledged {
-            Ok(_) => Sent::Stored,
-            Err(e) => refusal(&e).map_or(Sent::Homeless, Sent::Refused),
-        }
-    });
-    join_all(outcomes).await
-}
-
-/// What a failed publish means to the caller; nothing when no stream took it.
-fn refusal(error: &WireError) -> Option<PublishError> {
-    let unavailable = || PublishError::Unavailable(error.to_string());
-    Some(match error.kind() {
-        PublishErrorKind::StreamNotFound => return None,
-        PublishErrorKind::TimedOut => PublishError::Timeout,
-        PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
-        PublishErrorKind::BrokenPipe | PublishErrorKind::MaxAckPending => unavailable(),
-        PublishErrorKind::WrongLastMessageId | PublishErrorKind::WrongLastSequence => unavailable(),
-        PublishErrorKind::Other => {
-            let api = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
-            match api.map(jetstream::Error::error_code) {
-                Some(
-                    ErrorCode::STREAM_STORE_FAILED
-                    | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
-                    | ErrorCode::STORAGE_RESOURCES_EXCEEDED
-                    | ErrorCode::INSUFFICIENT_RESOURCES,
-                ) => PublishError::Full,
-                Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => PublishError::TooLarge,
-                // The codes are the server's and open-ended: whatever else it says, nothing was stored.
-                Some(_) | None => unavailable(),
-            }
-        }
-    })
+/// Most bytes of a bundle.
+fn largest(core: &Core, stream: &StreamSpec) -> usize {
+    core.client.server_info().max_payload.min(stream.max_message_bytes as usize).min(MAX_BUNDLE_BYTES)
 }

@@ -165,6 +165,7 @@ impl Supply {
             published_at: timestamp(info.published),
             first_error: self.waiting.came_back(seq),
             alien,
+            apart: false,
             receipt: Receipt {
                 seq,
                 reply,

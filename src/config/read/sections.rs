@@ -57,7 +57,8 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let intake = r.optional("intake", |text| match text {
         "direct" => Ok(IntakeKind::Direct),
         "log" => Ok(IntakeKind::Log),
-        _ => Err("must be \"direct\" or \"log\"".to_owned()),
+        "spool" => Ok(IntakeKind::Spool),
+        _ => Err("must be \"direct\", \"log\" or \"spool\"".to_owned()),
     });
     let intake_dir = r.optional("intake_dir", |text| Ok(PathBuf::from(text)));
     Some(Server {
@@ -98,6 +99,7 @@ pub(in crate::config) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
     let monitoring_urls = r.items("monitoring_urls", address::base_url);
     let max_bytes = r.number("max_bytes", 1_048_576..=i64::MAX);
     let ack_wait = r.millis("ack_wait_ms", 1_000..=120_000);
+    let bundles = r.flag("bundles");
     let nats = matches!(url, Some((_, true)));
     if nats && require_fsync == Some(true) && monitoring_urls.as_ref().is_some_and(Vec::is_empty) {
         let mend = "is needed to see that NATS syncs before it acknowledges: add http://HOST:8222 of each server, \
@@ -114,6 +116,7 @@ pub(in crate::config) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
         monitoring_urls: monitoring_urls?,
         max_bytes: max_bytes?,
         ack_wait: ack_wait?,
+        bundles: bundles?,
     })
 }
 

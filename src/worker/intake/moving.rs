@@ -1,4 +1,5 @@
-//! Moving a dead process's log to the queue, file by file, with its cursor.
+//! Moving a dead process's log to the queue, file by file, with its cursor: rows of the database in one transaction, or
+//! messages on NATS and then the file of the cursor.
 //!
 //! What must stay true: the cursor stops before what could not be read, and a log goes only when nothing of it is left;
 //! what lies behind such a place moves to the queue all the same. What is lost is said, and WeChat is asked about
@@ -10,9 +11,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::batch::{Batch, MAX_FORWARDED};
+use super::blocking::blocking;
 use super::settle::{MAX_GROUP, queue_row};
 use crate::bus::Bus;
-use crate::intake::{DeadLog, Part, Piece};
+use crate::intake::{DeadLog, Durable, Part, Piece, read_cursor, write_cursor};
 use crate::store::IntakeStep;
 use crate::store::queue::NewRow;
 use crate::worker::core::context::Context;
@@ -35,9 +38,54 @@ struct Moving<'a> {
     is_whole: bool,
     /// What moved from behind the cursor.
     moved: BTreeSet<u64>,
-    /// The rows of the next step, and the position behind them.
-    rows: Vec<NewRow>,
+    /// What the next step moves, and the position behind it.
+    next: Next,
     to: u64,
+}
+
+/// What a step moves.
+enum Next {
+    Rows(Vec<NewRow>),
+    Messages(Vec<Durable>),
+}
+
+impl Next {
+    fn is_empty(&self) -> bool {
+        match self {
+            Next::Rows(rows) => rows.is_empty(),
+            Next::Messages(records) => records.is_empty(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        match self {
+            Next::Rows(rows) => rows.len() >= MAX_GROUP,
+            Next::Messages(records) => records.len() >= MAX_FORWARDED,
+        }
+    }
+
+    /// Nothing where the record was added; why it is no message, otherwise.
+    fn add(&mut self, bus: &Bus, durable: &Durable) -> Result<(), String> {
+        match self {
+            Next::Rows(rows) => rows.push(queue_row(bus, &durable.record)?),
+            Next::Messages(records) => records.push(durable.clone()),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Next {
+        match self {
+            Next::Rows(rows) => Next::Rows(std::mem::take(rows)),
+            Next::Messages(records) => Next::Messages(std::mem::take(records)),
+        }
+    }
+}
+
+/// Where a log is moved from.
+pub(super) struct Place<'a> {
+    pub folder: &'a Path,
+    pub is_spool: bool,
+    pub stop: &'a CancellationToken,
 }
 
 /// Moves what lies behind the cursor and, where that is all, removes the log. `moved`: what of it has moved before.
@@ -45,16 +93,17 @@ pub(super) async fn finish(
     ctx: &Context,
     bus: &Bus,
     (dead, moved): (Arc<DeadLog>, BTreeSet<u64>),
-    (folder, stop): (&Path, &CancellationToken),
+    Place { folder, is_spool, stop }: Place<'_>,
 ) -> Result<Ended, String> {
     crate::failpoint::point("intake.taken_over");
-    // The database is older than the log where it has no cursor: all of it is read; what was settled changes nothing.
-    ctx.store.open_intake_log(&dead.name, &folder.to_string_lossy()).await.map_err(|e| e.to_string())?;
-    let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
-    let cursor = known.iter().find(|known| known.log == dead.name).map_or(0, |known| known.position);
-    let cursor = u64::try_from(cursor).unwrap_or(0);
-    let mut moving =
-        Moving { ctx, bus, dead: Arc::clone(&dead), cursor, is_whole: true, moved, rows: Vec::new(), to: cursor };
+    let cursor = if is_spool {
+        let log = Arc::clone(&dead);
+        blocking(move || read_cursor(log.folder())).await?
+    } else {
+        cursor_of_rows(ctx, &dead.name, folder).await?
+    };
+    let next = if is_spool { Next::Messages(Vec::new()) } else { Next::Rows(Vec::new()) };
+    let mut moving = Moving { ctx, bus, dead: Arc::clone(&dead), cursor, is_whole: true, moved, next, to: cursor };
     // Where the next file has to begin; unknown behind one that cannot be read.
     let mut expected = Some(cursor);
     for file in 0..dead.files() {
@@ -86,11 +135,23 @@ pub(super) async fn finish(
     if !moving.is_whole {
         return Ok(Ended::Blocked(moving.moved));
     }
-    ctx.store.end_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
+    if !is_spool {
+        ctx.store.end_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
+    }
     let log = Arc::clone(&dead);
     blocking(move || log.remove()).await?;
-    ctx.store.close_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
+    if !is_spool {
+        ctx.store.close_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
+    }
     Ok(Ended::Gone)
+}
+
+/// The database is older than the log where it has no cursor: all of it is read; what was settled changes nothing.
+async fn cursor_of_rows(ctx: &Context, log: &str, folder: &Path) -> Result<u64, String> {
+    ctx.store.open_intake_log(log, &folder.to_string_lossy()).await.map_err(|e| e.to_string())?;
+    let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
+    let cursor = known.iter().find(|known| known.log == log).map_or(0, |known| known.position);
+    Ok(u64::try_from(cursor).unwrap_or(0))
 }
 
 impl Moving<'_> {
@@ -100,18 +161,15 @@ impl Moving<'_> {
             match piece {
                 Piece::Record(durable) if self.moved.contains(&durable.from) => self.to = durable.to,
                 Piece::Record(durable) => {
-                    match queue_row(self.bus, &durable.record) {
-                        Ok(row) => self.rows.push(row),
-                        Err(e) => {
-                            tracing::error!(log = self.dead.name, error = e, "a record is no message of the queue");
-                            self.keep((durable.from, durable.record.to_bytes()), false).await?;
-                        }
+                    if let Err(e) = self.next.add(self.bus, &durable) {
+                        tracing::error!(log = self.dead.name, error = e, "a record is no message of the queue");
+                        self.keep((durable.from, durable.record.to_bytes()), false).await?;
                     }
                     if !self.is_whole {
                         self.moved.insert(durable.from);
                     }
                     self.to = durable.to;
-                    if self.rows.len() >= MAX_GROUP {
+                    if self.next.is_full() {
                         self.step().await?;
                     }
                 }
@@ -133,15 +191,33 @@ impl Moving<'_> {
 
     /// Writes what was gathered, with the cursor's move where everything before has moved.
     async fn step(&mut self) -> Result<(), String> {
-        if self.rows.is_empty() && (!self.is_whole || self.to <= self.cursor) {
+        if self.next.is_empty() && (!self.is_whole || self.to <= self.cursor) {
             return Ok(());
         }
         let to = if self.is_whole { self.to.max(self.cursor) } else { self.cursor };
-        let [from, until] = [self.cursor, to].map(|position| i64::try_from(position).unwrap_or(i64::MAX));
-        let moved = std::mem::take(&mut self.rows);
-        tracing::info!(log = self.dead.name, records = moved.len(), "records of a dead process move to the queue");
-        let step = IntakeStep { log: self.dead.name.clone(), from, to: until, moved };
-        self.ctx.store.advance_intake(step).await.map_err(|e| e.to_string())?;
+        let log = &self.dead.name;
+        match self.next.take() {
+            Next::Rows(moved) => {
+                let [from, until] = [self.cursor, to].map(|position| i64::try_from(position).unwrap_or(i64::MAX));
+                tracing::info!(log, records = moved.len(), "records of a dead process move to the queue");
+                let step = IntakeStep { log: log.clone(), from, to: until, moved };
+                self.ctx.store.advance_intake(step).await.map_err(|e| e.to_string())?;
+            }
+            Next::Messages(records) => {
+                tracing::info!(log, records = records.len(), "records of a dead process are forwarded");
+                let parent = self.dead.folder().parent().unwrap_or(self.dead.folder());
+                let mut batch = Batch::new(records);
+                batch.forward(self.bus, (parent, log)).await?;
+                if batch.has_kept() {
+                    ask_about_open(self.ctx).await?;
+                }
+                let dead = Arc::clone(&self.dead);
+                // The log goes at the end, with its cursor. Until then what is not kept is forwarded again.
+                if let Err(e) = blocking(move || write_cursor(dead.folder(), to)).await {
+                    tracing::warn!(log, error = e, "the cursor of an intake log cannot be written: forwarding goes on");
+                }
+            }
+        }
         crate::failpoint::point("intake.moved");
         self.cursor = to;
         Ok(())
@@ -165,14 +241,4 @@ async fn lost(ctx: &Context, log: &str, from: u64, to: u64) -> Result<(), String
 /// Has WeChat asked about everything that is open.
 pub(super) async fn ask_about_open(ctx: &Context) -> Result<(), String> {
     ctx.store.ask_about_all_open(ctx.clock.now()).await.map_err(|e| e.to_string())
-}
-
-/// Reads and writes files beside the threads of the runtime.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome.map_err(|e| e.to_string()),
-        Err(e) => Err(e.to_string()),
-    }
 }

@@ -38,15 +38,24 @@ pub async fn run(
     mut reader: Reader,
     (stop, grace): (CancellationToken, Duration),
 ) -> Result<(), String> {
+    let log = Arc::clone(reader.log());
+    unless_late(&log, settle_all(&ctx, &bus, &mut reader), (stop, grace)).await
+}
+
+/// Has work on a log go on so long after `stop`.
+pub(super) async fn unless_late(
+    log: &Log,
+    work: impl Future<Output = Result<(), String>>,
+    (stop, grace): (CancellationToken, Duration),
+) -> Result<(), String> {
     let deadline = async {
         stop.cancelled().await;
         tokio::time::sleep(grace).await;
     };
     let outcome = tokio::select! {
-        outcome = settle_all(&ctx, &bus, &mut reader) => Some(outcome),
+        outcome = work => Some(outcome),
         () = deadline => None,
     };
-    let log = Arc::clone(reader.log());
     let left = log.state().unsettled_bytes;
     match outcome {
         Some(outcome) => outcome,
@@ -238,8 +247,12 @@ fn event_of(record: &Record) -> Result<Envelope<NotifyReceived>, String> {
 }
 
 /// The message of the queue that a record would have been.
-pub(super) fn queue_row(bus: &Bus, record: &Record) -> Result<NewRow, String> {
+pub(super) fn message_of(record: &Record) -> Result<Message, String> {
     let payload = event_of(record)?.to_json().map_err(|e| e.to_string())?.into_bytes();
-    let message = Message { subject: record.subject.clone(), id: record.id, payload, headers: Vec::new() };
-    bus.queue_row(message).map_err(|e| e.to_string())
+    Ok(Message { subject: record.subject.clone(), id: record.id, payload, headers: Vec::new() })
+}
+
+/// The row of the embedded queue that it would have been.
+pub(super) fn queue_row(bus: &Bus, record: &Record) -> Result<NewRow, String> {
+    bus.queue_row(message_of(record)?).map_err(|e| e.to_string())
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::moving::{Ended, ask_about_open, blocking, finish};
+use super::blocking::blocking;
+use super::moving::{Ended, Place, ask_about_open, finish};
 use crate::bus::Bus;
 use crate::intake::{
     DatabaseId, Lately, LeftAlone, Leftovers, Owner, dead_logs, forget_kept, is_log_name, kept_files, only_database,
@@ -39,6 +40,8 @@ pub struct Logs {
     pub folder: PathBuf,
     /// Whether that is a folder of this database alone, as its name says.
     pub is_own: bool,
+    /// Whether they go to NATS, each with a file for its cursor: the database knows none of them.
+    pub is_spool: bool,
     pub found: Lately,
 }
 
@@ -61,7 +64,9 @@ struct Blocked {
 
 /// Takes over what dead processes left in this folder, now and whenever another one dies.
 pub async fn take_over(ctx: Context, bus: Bus, logs: Logs, stop: CancellationToken) {
-    if let Err(e) = report_missing(&ctx, &logs.folder).await {
+    if !logs.is_spool
+        && let Err(e) = report_missing(&ctx, &logs.folder).await
+    {
         tracing::error!(error = e, "whether an intake log is missing is not known");
     }
     let mut known = Known::default();
@@ -87,7 +92,8 @@ async fn search(
         return Ok(());
     }
     let database = known.database_of(&ctx.store, logs).await?;
-    let cursors = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
+    // What a spool holds is forwarded also while the database is away.
+    let cursors = if logs.is_spool { Vec::new() } else { ctx.store.intake_logs().await.map_err(|e| e.to_string())? };
     let owner = Owner { database: Some(database), known: cursors.into_iter().map(|known| known.log).collect() };
     let folder = logs.folder.clone();
     let listing = blocking(move || dead_logs(&folder, &owner)).await?;
@@ -116,7 +122,8 @@ async fn search(
             ask_about_open(ctx).await?;
         }
         let moved = before.map(|before| before.moved).unwrap_or_default();
-        match finish(ctx, bus, (Arc::new(dead), moved), (&logs.folder, stop)).await {
+        let place = Place { folder: &logs.folder, is_spool: logs.is_spool, stop };
+        match finish(ctx, bus, (Arc::new(dead), moved), place).await {
             Ok(Ended::Gone) => {}
             Ok(Ended::Stopped) => return Ok(()),
             Ok(Ended::Blocked(moved)) => {
@@ -129,11 +136,11 @@ async fn search(
             }
         }
     }
-    known.forget(ctx, &logs.folder).await?;
     let folder = logs.folder.clone();
     found.damaged = blocking(move || kept_files(&folder)).await?;
     logs.found.set(found);
-    Ok(())
+    // Last: it needs the database.
+    known.forget(ctx, &logs.folder).await
 }
 
 impl Known {

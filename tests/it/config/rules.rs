@@ -33,7 +33,15 @@ fn a_sound_configuration_arrives_in_its_types() {
 
 /// (what is replaced, by what, how the one problem must begin, what it must say)
 const BROKEN: &[(&str, &str, &str, &str)] = &[
-    ("[server]", "[server]\nintake = \"file\"", "server.intake: ", "\"direct\" or \"log\""),
+    ("[server]", "[server]\nintake = \"file\"", "server.intake: ", "\"direct\", \"log\" or \"spool\""),
+    ("[server]", "[server]\nintake = \"spool\"", "server.intake: ", "NATS"),
+    (
+        "[server]",
+        "[bus]\nurl = \"nats://127.0.0.1:4222\"\nmonitoring_urls = [\"http://127.0.0.1:8222\"]\n\
+         [server]\nintake = \"spool\"",
+        "server.intake_dir: ",
+        "local disk",
+    ),
     ("[server]", "[server]\nlisten = \"localhost\"", "server.listen: ", "IP address and a port"),
     ("[server]", "[server]\nlisten = 8080", "server.listen: ", "text in quotes"),
     ("[server]", "[server]\nlisten = \"\"", "server.listen: ", "is missing"),

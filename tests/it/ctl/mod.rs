@@ -11,5 +11,6 @@ mod output;
 mod queue;
 mod repairs;
 mod runbook;
+mod spool;
 pub mod support;
 mod trigger;

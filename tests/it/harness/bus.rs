@@ -151,6 +151,7 @@ pub fn bus_settings(url: impl Into<String>, monitoring_urls: Vec<String>, max_by
         monitoring_urls,
         max_bytes,
         ack_wait: Duration::from_secs(30),
+        bundles: true,
     }
 }
 

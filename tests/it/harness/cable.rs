@@ -1,9 +1,10 @@
-//! A cable between a process and a server, that can be cut.
+//! A cable between a process and a server, that can be cut, or hold back what the server says.
 
 use std::net::SocketAddr;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ports::free_port;
@@ -13,6 +14,7 @@ pub struct Cable {
     address: SocketAddr,
     server: String,
     cut: CancellationToken,
+    holds: watch::Sender<bool>,
 }
 
 impl Cable {
@@ -20,8 +22,9 @@ impl Cable {
     pub async fn to(server: &str) -> Cable {
         let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
         let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
-        tokio::spawn(carry(listener, server.to_owned(), cut.clone()));
-        Cable { address, server: server.to_owned(), cut }
+        let holds = watch::Sender::new(false);
+        tokio::spawn(carry(listener, server.to_owned(), cut.clone(), holds.subscribe()));
+        Cable { address, server: server.to_owned(), cut, holds }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -33,11 +36,16 @@ impl Cable {
         self.cut.cancel();
     }
 
+    /// The server hears everything, and nothing of what it says arrives before this is taken back.
+    pub fn hold(&self, holds: bool) {
+        self.holds.send_replace(holds);
+    }
+
     /// Carries connections again, at the same address.
     pub async fn mend(&mut self) {
         self.cut = CancellationToken::new();
         let listener = TcpListener::bind(self.address).await.unwrap();
-        tokio::spawn(carry(listener, self.server.clone(), self.cut.clone()));
+        tokio::spawn(carry(listener, self.server.clone(), self.cut.clone(), self.holds.subscribe()));
     }
 }
 
@@ -47,16 +55,34 @@ impl Drop for Cable {
     }
 }
 
-async fn carry(listener: TcpListener, server: String, cut: CancellationToken) {
+async fn carry(listener: TcpListener, server: String, cut: CancellationToken, holds: watch::Receiver<bool>) {
     while let Some(accepted) = cut.run_until_cancelled(listener.accept()).await {
-        let Ok((mut near, _)) = accepted else { continue };
-        let (server, cut) = (server.clone(), cut.clone());
+        let Ok((near, _)) = accepted else { continue };
+        let (server, cut, holds) = (server.clone(), cut.clone(), holds.clone());
         tokio::spawn(async move {
-            let carrying = async {
-                let mut far = TcpStream::connect(&server).await?;
-                copy_bidirectional(&mut near, &mut far).await
-            };
-            let _ = cut.run_until_cancelled(carrying).await;
+            let _ = cut.run_until_cancelled(carry_one(near, &server, holds)).await;
         });
     }
+}
+
+async fn carry_one(mut near: TcpStream, server: &str, mut holds: watch::Receiver<bool>) -> std::io::Result<()> {
+    let mut far = TcpStream::connect(server).await?;
+    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.split(), far.split());
+    let asks = async {
+        copy(&mut from_near, &mut to_far).await?;
+        to_far.shutdown().await
+    };
+    let answers = async {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let count = from_far.read(&mut bytes).await?;
+            // Without its other end it is held no more.
+            let _ = holds.wait_for(|holds| !holds).await;
+            if count == 0 {
+                return to_near.shutdown().await;
+            }
+            to_near.write_all(&bytes[..count]).await?;
+        }
+    };
+    tokio::try_join!(asks, answers).map(drop)
 }

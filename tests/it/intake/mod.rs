@@ -1,5 +1,6 @@
 //! The intake log: its form at every byte, appending and its limits, logs that dead processes left, and settling.
 
+mod cursor;
 mod frames;
 mod kept;
 mod left;

@@ -227,8 +227,8 @@ pub const OBJECTS: &[Object] = &[
         &[
             text("name", "Its name.", "notify"),
             text("stream", "The stream that it reads.", "PAY_IN").or_null(),
-            number("pending", "Messages that wait."),
-            number("in_flight", "Messages that are being processed."),
+            number("pending", "Messages that wait. A bundle of notifications counts once."),
+            number("in_flight", "Messages that are being processed. A bundle counts once."),
             number("oldest_age_s", "Seconds.").or_null(),
         ],
     ),
@@ -237,7 +237,7 @@ pub const OBJECTS: &[Object] = &[
         "Message",
         "A message of the queue.",
         &[
-            number("seq", "Its place in the stream."),
+            number("seq", "Its place in the stream; that of its bundle, where it came in one."),
             text("subject", "Of the message.", "pay.in.main.notify.received"),
             MERCHANT,
             text("id", "Its id in lists and paths.", "01a2031c-17a1-7399-8167-ed727ae0ac0d").or_null(),

@@ -6,7 +6,7 @@ mod points;
 
 use std::collections::BTreeSet;
 
-use crate::faults::intake_log;
+use crate::faults::{intake_log, nats};
 use crate::harness::size;
 use points::{Case, Rigged, Scenario, run};
 
@@ -227,6 +227,9 @@ fn every_crash_point_of_the_source_is_in_the_tables() {
     let mut tried: BTreeSet<String> = tried.map(|site| site.split(':').next().unwrap().to_owned()).collect();
     // In a test of their own: they need a log and several deaths.
     tried.extend(intake_log::POINTS.map(str::to_owned));
+    // Notifications that come at once, and a log before NATS.
+    tried.extend(nats::bundles::POINTS.map(str::to_owned));
+    tried.extend(nats::spool::POINTS.map(str::to_owned));
     // No payment is under way there: `payers::killed`.
     tried.insert("erasure.stepped".to_owned());
     // Nothing runs there: `first_hour::written`.

@@ -123,6 +123,12 @@ impl NatsServer {
         self.child = spawn(self.version, self.folder.path(), &self.settings, self.trace.as_deref());
     }
 
+    /// As [`NatsServer::start_again`] with another `sync_interval` than "always".
+    pub fn start_again_with(&mut self, sync_interval: &str) {
+        let settings = self.settings.replace("sync_interval: always", &format!("sync_interval: {sync_interval}"));
+        self.child = spawn(self.version, self.folder.path(), &settings, self.trace.as_deref());
+    }
+
     /// Cuts this many bytes off the end of a stream's newest block, as a disk that lied would. Only while it is down.
     pub fn cut_tail(&self, stream: &str, bytes: u64) {
         let blocks = self.folder.path().join("jetstream/$G/streams").join(stream).join("msgs");

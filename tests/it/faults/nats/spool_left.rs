@@ -73,6 +73,8 @@ async fn leave(rig: &Processes, folder: &Path, record: Record) {
 async fn an_accepted_record_that_no_stream_takes_is_kept_and_wechat_is_asked() {
     let (rig, folder) = with_spool().await;
     let ingress = rig.run_roles("ingress").await;
+    // It places the order; no process asks WeChat here.
+    let _worker = rig.run_beside("worker,relay", &[DIRECT[0], ("WXPAY__SERVER__INTAKE_DIR", "")]).await;
     rig.place(&ingress.base, "A000000", 100).await;
     let db = rig.open_db().await;
     // Nothing asks about it before it expires.

@@ -11,6 +11,5 @@ mod output;
 mod queue;
 mod repairs;
 mod runbook;
-mod spool;
 pub mod support;
 mod trigger;

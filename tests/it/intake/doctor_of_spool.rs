@@ -7,8 +7,8 @@ use wxpay_worker::clock::Clock;
 use wxpay_worker::doctor::{Examined, Finding, Status, examine};
 use wxpay_worker::intake::{LogSettings, open, write_cursor};
 
+use super::support::{NAME, database, record};
 use crate::harness::service::{Processes, TestService};
-use crate::intake::support::{NAME, database, record};
 
 async fn found(service: &Processes) -> Finding {
     let file = Some(service.config_file());

@@ -211,11 +211,12 @@ def report(stage, clients, balancer, ports, seconds):
 def embedded(old, new, seconds):
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.closing(Stage(folder, Path(new), f"sqlite://{folder}/wxpay.db")) as stage:
-            # The version before has no intake log: it accepts into the queue.
+            # A version before may have an intake log of its own, or accept into the queue.
             log = {"WXPAY__SERVER__INTAKE": "log"}
             waiting = lambda stage: int(stage.sql("SELECT COUNT(*) FROM bus_deliveries")[0][0])
             run(stage, old, new, seconds, waiting, log)
-            assert stage.sql("SELECT COUNT(*) FROM intake_logs WHERE position > 0") == [["1"]], "the log had no part"
+            logs = int(stage.sql("SELECT COUNT(*) FROM intake_logs WHERE position > 0")[0][0])
+            assert logs in (1, 2), f"{logs} logs had a part"
 
 
 def nats(old, new, seconds, postgres, nats_server):

@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,23 +78,40 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     /// A caller that goes away (its future is dropped) before the item was taken withdraws it; afterwards the item
     /// takes effect and its result is discarded.
     pub async fn run(&self, item: T) -> Result<R, GroupError> {
-        let result = self.hand_in(vec![item]).await?.pop();
+        let queue = self.queue_of(&item);
+        let result = self.hand_in(queue, vec![item]).await?.pop();
         result.ok_or(GroupError::Lost)
     }
 
-    /// Hands in several items, which stay together, and awaits their results, in their order. A batch is larger than
-    /// its limit only where these alone are. Of a group with several queues the first item chooses.
-    pub async fn run_all(&self, items: Vec<T>) -> Result<Vec<R>, GroupError> {
-        if items.is_empty() {
-            return Ok(Vec::new());
+    /// Hands in several items and awaits their results, in their order. Those of one queue stay together: a batch is
+    /// larger than its limit only where these alone are.
+    pub async fn run_all(&self, items: Vec<T>) -> Vec<Result<R, GroupError>> {
+        let mut by_queue: Vec<(Vec<usize>, Vec<T>)> = self.queues.iter().map(|_| Default::default()).collect();
+        let mut results: Vec<_> = items.iter().map(|_| Err(GroupError::Lost)).collect();
+        for (place, item) in items.into_iter().enumerate() {
+            if let Some((places, items)) = by_queue.get_mut(self.queue_of(&item)) {
+                places.push(place);
+                items.push(item);
+            }
         }
-        self.hand_in(items).await
+        let with_items = by_queue.into_iter().enumerate().filter(|(_, (places, _))| !places.is_empty());
+        let done = with_items.map(async |(queue, (places, items))| (places, self.hand_in(queue, items).await));
+        for (places, done) in join_all(done).await {
+            match done {
+                Ok(done) => places.into_iter().zip(done).for_each(|(place, result)| results[place] = Ok(result)),
+                Err(e) => places.into_iter().for_each(|place| results[place] = Err(e)),
+            }
+        }
+        results
     }
 
-    async fn hand_in(&self, items: Vec<T>) -> Result<Vec<R>, GroupError> {
-        let route = self.route.and_then(|route| items.first().map(route));
-        let partition = route.map_or(0, |route| route % self.queues.len() as u64);
-        let queue = self.queues.get(usize::try_from(partition).unwrap_or(0)).ok_or(GroupError::Closed)?;
+    fn queue_of(&self, item: &T) -> usize {
+        let route = self.route.map_or(0, |route| route(item) % self.queues.len().max(1) as u64);
+        usize::try_from(route).unwrap_or(0)
+    }
+
+    async fn hand_in(&self, queue: usize, items: Vec<T>) -> Result<Vec<R>, GroupError> {
+        let queue = self.queues.get(queue).ok_or(GroupError::Closed)?;
         let (done, result) = oneshot::channel();
         // Not `send` at once: that may yield although there is room (the runtime's fairness), and callers polled one
         // after the other would enter the queue in another order.

@@ -16,6 +16,7 @@ use super::order::poll::PollOrder;
 use super::order::request::{PlaceOrder, RenewPrepay};
 use super::refund::StepRefund;
 use crate::bus::{Bus, ConsumeError, ConsumerName, Delivery, Together, Verdict};
+use crate::store::DbKind;
 use crate::telemetry;
 
 /// A consumer of `nats/topology.toml` and what handles its messages.
@@ -50,7 +51,6 @@ const CONSUMERS: &[Consumer] = &[
     },
     Consumer {
         name: ConsumerName::SETTLE,
-        // What comes together is settled in one write: on SQLite callers wait for no more than so many.
         concurrency: 128,
         handlers: &[on::<Settle>(ANY)],
         together: Some(|ctx, deliveries| Box::pin(async move { settle_together(&ctx, deliveries).await })),
@@ -111,7 +111,10 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
     let consumers = CONSUMERS.iter().map(|consumer| {
         let (ctx, bus, parking, cancel) = (ctx.clone(), bus.clone(), Arc::clone(&parking), cancel.clone());
         async move {
-            let (name, concurrency) = (consumer.name.clone(), consumer.concurrency);
+            // On PostgreSQL one group is prepared while another is written. On SQLite, where callers wait for the one
+            // writer, they wait for one group.
+            let groups = if consumer.together.is_some() && ctx.store.db().kind() == DbKind::Postgres { 2 } else { 1 };
+            let (name, concurrency) = (consumer.name.clone(), groups * consumer.concurrency);
             let of_many = ctx.clone();
             let run = move |delivery: Delivery| {
                 let started = Instant::now();

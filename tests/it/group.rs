@@ -179,7 +179,8 @@ async fn what_is_handed_in_together_stays_together_within_the_limit() {
     tokio::pin!(others);
     assert!(futures_util::poll!(&mut others).is_pending());
     gate.add_permits(10);
-    let results: Vec<_> = within_timeout("the results", others).await.into_iter().map(Result::unwrap).collect();
+    let all_of = |set: Vec<Result<u32, GroupError>>| set.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    let results: Vec<_> = within_timeout("the results", others).await.into_iter().map(all_of).collect();
     assert_eq!(results, [vec![2, 4, 6], vec![8, 10], vec![12], vec![], vec![14, 16, 18, 20, 22, 24]]);
     first.await.unwrap().unwrap();
     let mut sizes = Vec::new();
@@ -188,4 +189,27 @@ async fn what_is_handed_in_together_stays_together_within_the_limit() {
     }
     // Only what is larger by itself is beyond the limit.
     assert_eq!(sizes, [vec![1, 2, 3], vec![4, 5, 6], vec![7, 8, 9, 10, 11, 12]]);
+}
+
+#[tokio::test]
+async fn what_is_handed_in_together_goes_to_the_queue_of_each_and_the_results_come_in_order() {
+    let (seen, mut batches) = mpsc::unbounded_channel();
+    let run = move |items: Vec<u32>| {
+        let _ = seen.send(items.clone());
+        async move {
+            assert!(!items.contains(&6), "the batch of 6");
+            items.into_iter().map(|n| n * 2).collect()
+        }
+    };
+    let group = Group::partitioned(LIMITS, 2, |n: &u32| u64::from(*n), run);
+    let results = within_timeout("the results", group.run_all(vec![5, 2, 4, 1, 3])).await;
+    assert_eq!(results, [10, 4, 8, 2, 6].map(Ok));
+    let lost = within_timeout("the results", group.run_all(vec![6, 7, 8])).await;
+    assert_eq!(lost, [Err(GroupError::Lost), Ok(14), Err(GroupError::Lost)], "one queue's batch is not the other's");
+    drop(group);
+    let mut by_queue = [Vec::new(), Vec::new()];
+    while let Some(batch) = batches.recv().await {
+        by_queue[(batch[0] % 2) as usize].push(batch);
+    }
+    assert_eq!(by_queue, [vec![vec![2, 4], vec![6, 8]], vec![vec![5, 1, 3], vec![7]]], "each queue's own in one batch");
 }

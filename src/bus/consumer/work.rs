@@ -20,6 +20,9 @@ use crate::bus::verdict::Verdict;
 /// deliveries share what a group costs (a transaction, an acknowledgement, a round of the feed).
 const PACE: Duration = Duration::from_millis(10);
 
+/// Deliveries of one group, whatever places there are: callers may wait until its write has ended.
+const MOST_TOGETHER: usize = 128;
+
 /// Works until cancelled, then lets the running handlers finish.
 pub(in crate::bus) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: impl Source, concurrency: usize)
 where
@@ -34,6 +37,7 @@ where
     loop {
         while running.try_join_next().is_some() {}
         let free = places.available_permits();
+        let most = if worker.together.is_some() { free.min(MOST_TOGETHER) } else { free };
         if *worker.cut_off.borrow() {
             source.rest().await;
             match worker.cancel.run_until_cancelled(worker.wait_for_the_database()).await {
@@ -50,8 +54,8 @@ where
             // A member of a group gives its place back before its group has ended.
             _ = places.acquire(), if free == 0 => {}
             () = tokio::time::sleep_until(next_group), if next_group > Instant::now() => {}
-            arrived = source.take(free), if free > 0 && next_group <= Instant::now() => {
-                if worker.together.is_some() && arrived.len() < free {
+            arrived = source.take(most), if free > 0 && next_group <= Instant::now() => {
+                if worker.together.is_some() && arrived.len() < most {
                     next_group = Instant::now() + PACE;
                 }
                 begin(&worker, &places, &mut running, arrived);

@@ -2,10 +2,11 @@
 //!
 //! Facts that wait while the previous group commits form the next one and share its transaction and fsync. Within a
 //! group the facts of one order are decided one after the other on the order as the one before left it, so a thousand
-//! copies of one notification make one change and 999 times nothing. An order that another process changed meanwhile is
-//! loaded and decided anew.
+//! copies of one notification make one change and 999 times nothing. An order that another process or group changed
+//! meanwhile is loaded and decided anew.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,11 @@ use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{HeldReason, PaymentClass, Refusal};
-use crate::store::{DbError, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
+use crate::store::{DbError, DbKind, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
 
 use super::error::HandlerError;
 use super::fact::{Applied, Item, LogGroup};
-use super::order_uow::UnitOfWork;
+use super::loaded::Loaded;
 use super::outage::{TRIES, is_error_of_outage, is_outage};
 use crate::telemetry;
 use crate::wechat::transport::Client;
@@ -28,6 +29,9 @@ use crate::wechat::transport::Client;
 const MAX_BATCH: usize = 256;
 /// A batch that takes longer is given up; its messages are redelivered.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Groups of notifications at once on PostgreSQL: one alone would leave the server idle while its facts are decided,
+/// and this process while the server writes. SQLite has one writer.
+const POSTGRES_LANES: u64 = 2;
 /// How often an order is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
 
@@ -61,10 +65,14 @@ pub struct FactApplier {
 }
 
 impl FactApplier {
-    /// Over a store. One group at a time, so that what waits meanwhile shares the next transaction, and copies of a
-    /// notification meet in one group.
+    /// Over a store. Few groups at a time, so that what waits meanwhile shares the next transaction; the facts of one
+    /// attempt always go the same way, so that copies of a notification meet in one group.
     pub fn new(store: Store, clock: Clock, wechat: Client) -> FactApplier {
         let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
+        let lanes = match store.db().kind() {
+            DbKind::Sqlite => 1,
+            DbKind::Postgres => POSTGRES_LANES as usize + 1,
+        };
         let run = move |items: Vec<Item>| {
             let work = Work { store: store.clone(), clock: clock.clone(), wechat: wechat.clone() };
             async move {
@@ -78,7 +86,7 @@ impl FactApplier {
                 tokio::time::timeout(BATCH_TIMEOUT, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };
-        FactApplier { group: Group::new(limits, run) }
+        FactApplier { group: Group::partitioned(limits, lanes, lane_of, run) }
     }
 
     /// Applies one fact; returns when it is durable.
@@ -88,10 +96,19 @@ impl FactApplier {
 
     /// Applies facts together; returns when they are durable.
     pub async fn apply_together(&self, items: Vec<Item>) -> Vec<Result<Applied, ApplyError>> {
-        let count = items.len();
-        let lost = |e: GroupError| (0..count).map(|_| Err(ApplyError::Group(e))).collect();
-        self.group.run_all(items).await.unwrap_or_else(lost)
+        let results = self.group.run_all(items).await.into_iter();
+        results.map(|result| result.unwrap_or_else(|e| Err(ApplyError::Group(e)))).collect()
     }
+}
+
+/// What callers wait for is one group at a time: two would each be half as large, and cost the server as much.
+fn lane_of(item: &Item) -> u64 {
+    if item.notification.is_none() {
+        return POSTGRES_LANES;
+    }
+    let mut hasher = DefaultHasher::new();
+    (item.merchant.as_str(), item.out_trade_no.as_str()).hash(&mut hasher);
+    hasher.finish() % POSTGRES_LANES
 }
 
 type Outcome = Result<Applied, ApplyError>;
@@ -367,34 +384,5 @@ impl OrderDecision for Elsewhere {
         let (applied, verdict) = order.refuse(&self.item, Refusal::TransactionElsewhere, self.now);
         order.record(&self.item, verdict);
         (loaded.into_commits(), applied)
-    }
-}
-
-/// The orders of a write, by their attempts.
-struct Loaded {
-    orders: HashMap<i64, UnitOfWork>,
-    by_attempt: HashMap<(MerchantKey, OutTradeNo), i64>,
-}
-
-impl Loaded {
-    fn new(orders: Vec<StoredOrder>) -> Loaded {
-        let mut loaded = Loaded { orders: HashMap::new(), by_attempt: HashMap::new() };
-        for stored in orders {
-            let order = &stored.order;
-            for attempt in &order.attempts {
-                loaded.by_attempt.insert((order.merchant.clone(), attempt.out_trade_no.clone()), order.id);
-            }
-            loaded.orders.insert(order.id, UnitOfWork::new(stored));
-        }
-        loaded
-    }
-
-    fn order_of(&mut self, item: &Item) -> Option<&mut UnitOfWork> {
-        let id = self.by_attempt.get(&(item.merchant.clone(), item.out_trade_no.clone()))?;
-        self.orders.get_mut(id)
-    }
-
-    fn into_commits(self) -> Vec<OrderCommit> {
-        self.orders.into_values().filter_map(UnitOfWork::into_commit).collect()
     }
 }

@@ -7,6 +7,7 @@ pub(super) mod error;
 pub(super) mod fact;
 pub(super) mod fact_applier;
 pub(super) mod handler;
+mod loaded;
 pub(super) mod notification_record;
 pub(super) mod order_uow;
 pub(super) mod outage;

@@ -3,8 +3,8 @@
 //! A key is claimed in the transaction that records the order, and nothing but the retention of keys releases it. Of
 //! two processes that claim one key at once, the database lets one win.
 
-use sea_orm::sea_query::{OnConflict, Query};
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryTrait, Set};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, Set};
 
 use super::rows::StoredOrder;
 use crate::clock::Timestamp;
@@ -90,16 +90,12 @@ pub(super) async fn claim_all(tx: &WriteTx, claims: &[Claim]) -> Result<Vec<Clai
     sorted.sort_by_key(|claim| (&claim.key.api_key, &claim.key.key));
     sorted.dedup_by_key(|claim| (&claim.key.api_key, &claim.key.key));
     let mut won: Vec<&Claim> = Vec::new();
-    for chunk in sorted.chunks(tx.rows_per_statement()) {
-        let rows = chunk.iter().map(|claim| claim.row());
-        let once = OnConflict::new().do_nothing().to_owned();
-        let mut insert = idempotency_key::Entity::insert_many(rows).on_conflict(once);
-        let returned = [idempotency_key::Column::ApiKey, idempotency_key::Column::IdempotencyKey];
-        insert.query().returning(Query::returning().columns(returned));
-        for row in tx.returning(&insert).await? {
-            let (api_key, key): (String, String) = (row.get("api_key")?, row.get("idempotency_key")?);
-            won.extend(chunk.iter().filter(|claim| claim.key.api_key == api_key && claim.key.key == key));
-        }
+    let rows = sorted.iter().map(|claim| claim.row()).collect();
+    let once = OnConflict::new().do_nothing().to_owned();
+    let returned = [idempotency_key::Column::ApiKey, idempotency_key::Column::IdempotencyKey];
+    for row in tx.insert_returning(rows, Some(once), &returned).await? {
+        let (api_key, key): (String, String) = (row.get("api_key")?, row.get("idempotency_key")?);
+        won.extend(sorted.iter().filter(|claim| claim.key.api_key == api_key && claim.key.key == key));
     }
     let mut kept: Vec<idempotency_key::Model> = Vec::new();
     let lost: Vec<&Claim> = sorted.into_iter().filter(|claim| !won.iter().any(|w| w.key == claim.key)).collect();

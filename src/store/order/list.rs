@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
 
-use super::read::read_orders;
+use super::read::{Which, read_orders};
 use super::rows::StoredOrder;
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, MerchantKey};
@@ -163,7 +163,7 @@ impl Store {
     /// Orders by their rows, newest first.
     pub async fn orders_by_ids(&self, ids: &[i64]) -> Result<Vec<StoredOrder>, DbError> {
         let select = order::Entity::find().filter(order::Column::Id.is_in(ids.iter().copied()));
-        let mut orders = read_orders(self.db.reader(), select).await?;
+        let mut orders = read_orders(self.db.reader(), Which::selected(select)).await?;
         orders.sort_unstable_by_key(|order| std::cmp::Reverse(OrderKey::of(order)));
         Ok(orders)
     }

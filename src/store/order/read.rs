@@ -1,14 +1,15 @@
 //! Reading orders with their attempts.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Select};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, IdenStatic, Iterable, QueryFilter, Select, Statement};
 
 use super::rows::{StoredOrder, stored_order};
 use crate::ids::{MerchantKey, OrderNo, OutTradeNo};
 use crate::order::OrderPayment;
 use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, DbKind};
 use crate::store::entity::{attempt, order};
 use crate::store::payment::read::of_orders;
 use crate::store::writer::Reader;
@@ -23,7 +24,7 @@ impl Store {
         let select = order::Entity::find()
             .filter(order::Column::Merchant.eq(merchant.as_str()))
             .filter(order::Column::OrderNo.is_in(numbers));
-        read_orders(self.db.reader(), select).await
+        read_orders(self.db.reader(), Which::selected(select)).await
     }
 
     /// One order by the business's number.
@@ -48,24 +49,70 @@ pub(super) async fn orders_of_attempts(
     numbers: &[OutTradeNo],
 ) -> Result<Vec<StoredOrder>, DbError> {
     let kind = reader.kind();
-    let condition = format!(
-        "id IN (SELECT order_id FROM attempts WHERE merchant = $1 AND {})",
-        kind.among_texts("out_trade_no", 2)
-    );
     let values = [merchant.as_str().into(), kind.texts(numbers.iter().map(OutTradeNo::as_str))];
-    read_orders(reader, order::Entity::find().filter(kind.condition(condition, values))).await
+    let which = match kind {
+        DbKind::Sqlite => {
+            let numbers = kind.among_texts("out_trade_no", 2);
+            let ids = format!("id IN (SELECT order_id FROM attempts WHERE merchant = $1 AND {numbers})");
+            Which::selected(order::Entity::find().filter(kind.condition(ids, values)))
+        }
+        DbKind::Postgres => Which::Found(kind.statement(ORDERS_OF_ATTEMPTS.as_str(), values)),
+    };
+    read_orders(reader, which).await
+}
+
+/// Row by row, so that each is found by its key also with a plan that was made while the tables were empty.
+static ORDERS_OF_ATTEMPTS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM (
+           SELECT DISTINCT a.order_id FROM UNNEST(CAST($2 AS text[])) AS v (number)
+           CROSS JOIN LATERAL (
+             SELECT order_id FROM attempts WHERE merchant = $1 AND out_trade_no = v.number LIMIT 1) AS a
+         ) AS found CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = found.order_id LIMIT 1) AS o",
+        columns_of::<order::Entity>("o")
+    )
+});
+
+static ATTEMPTS_OF_ORDERS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM UNNEST(CAST($1 AS bigint[])) AS v (id)
+         CROSS JOIN LATERAL (SELECT * FROM attempts WHERE order_id = v.id OFFSET 0) AS a",
+        columns_of::<attempt::Entity>("a")
+    )
+});
+
+/// Each by its name: of a prepared `*`, PostgreSQL refuses the next run once a migration has added a column.
+fn columns_of<E: EntityTrait>(table: &str) -> String {
+    E::Column::iter().map(|column| format!("{table}.{}", column.as_str())).collect::<Vec<_>>().join(", ")
+}
+
+/// The rows of orders that are wanted.
+pub(super) enum Which {
+    Selected(Box<Select<order::Entity>>),
+    /// By a statement that returns whole rows.
+    Found(Statement),
+}
+
+impl Which {
+    pub fn selected(select: Select<order::Entity>) -> Which {
+        Which::Selected(Box::new(select))
+    }
+
+    async fn rows(&self, reader: Reader<'_>) -> Result<Vec<order::Model>, DbError> {
+        match self {
+            Which::Selected(select) => reader.all(select.as_ref().clone()).await,
+            Which::Found(statement) => reader.all_of::<order::Entity>(statement.clone()).await,
+        }
+    }
 }
 
 /// Orders with their attempts and payments as one commit left them: a change between the statements is noticed by the
 /// order's version, and all is read again.
-pub(super) async fn read_orders(
-    reader: Reader<'_>,
-    select: Select<order::Entity>,
-) -> Result<Vec<StoredOrder>, DbError> {
+pub(super) async fn read_orders(reader: Reader<'_>, which: Which) -> Result<Vec<StoredOrder>, DbError> {
     // Within a write, the compare-and-set on the version refuses what was decided on a mixture.
     let is_write = matches!(reader, Reader::Write(_));
     for _ in 0..READS {
-        let rows = reader.all(select.clone()).await?;
+        let rows = which.rows(reader).await?;
         let read = with_attempts(reader, rows).await?;
         if is_write || read.is_current(reader).await? {
             return read.into_orders();
@@ -113,11 +160,20 @@ async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Re
         return Ok(Read { rows, attempts, payments });
     }
     let kind = reader.kind();
-    let of_them = kind.condition(kind.among_numbers("order_id", 1), [kind.numbers(rows.iter().map(|o| o.id))]);
-    let their_attempts = attempt::Entity::find().filter(of_them).order_by_asc(attempt::Column::N);
-    for a in reader.all(their_attempts).await? {
+    let ids = kind.numbers(rows.iter().map(|o| o.id));
+    let their_attempts = match kind {
+        DbKind::Sqlite => {
+            let of_them = kind.condition(kind.among_numbers("order_id", 1), [ids]);
+            reader.all(attempt::Entity::find().filter(of_them)).await?
+        }
+        DbKind::Postgres => {
+            reader.all_of::<attempt::Entity>(kind.statement(ATTEMPTS_OF_ORDERS.as_str(), [ids])).await?
+        }
+    };
+    for a in their_attempts {
         attempts.entry(a.order_id).or_default().push(a);
     }
+    attempts.values_mut().for_each(|of_order| of_order.sort_by_key(|a| a.n));
     let has_money = |o: &&order::Model| o.transaction_id.is_some() || o.amount_mismatch || o.paid_before_order;
     let with_money: Vec<i64> = rows.iter().filter(has_money).map(|o| o.id).collect();
     for (order_id, payment) in of_orders(reader, &with_money).await? {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::{OnConflict, Query};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Set};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 
 use super::claims::{Claim, Claimed, claim_all, take_back};
 use super::rows::AttemptParams;
@@ -120,15 +120,11 @@ async fn insert_orders(tx: &WriteTx, mut new: Vec<&NewOrder>) -> Result<HashMap<
     new.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
     let mut rows = new.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
     rows.iter_mut().for_each(|row| write_order(tx, row));
+    let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
+    let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo];
     let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
-    for rows in rows.chunks(tx.rows_per_statement()) {
-        let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
-        let mut insert = order::Entity::insert_many(rows.to_vec()).on_conflict(known);
-        let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo];
-        insert.query().returning(Query::returning().columns(returned));
-        for row in tx.returning(&insert).await? {
-            ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
-        }
+    for row in tx.insert_returning(rows, Some(known), &returned).await? {
+        ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
     }
     Ok(ids)
 }

@@ -4,7 +4,7 @@
 //! lock order is always the same (no deadlock). SQLite has one writer anyway.
 
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
-use crate::store::db::{DbError, DbKind, placeholders};
+use crate::store::db::{DbError, DbKind};
 use crate::store::writer::WriteTx;
 
 /// Locks for a refund of this order, or of no order.
@@ -40,13 +40,13 @@ pub(in crate::store) async fn lock_orders(
     numbers: &[OutTradeNo],
 ) -> Result<(), DbError> {
     if tx.kind() == DbKind::Postgres {
-        let numbers_in = placeholders(1, numbers.len(), 1);
+        let kind = tx.kind();
+        let numbers_in = kind.among_texts("out_trade_no", 2);
         let sql = format!(
-            "SELECT id FROM orders WHERE id IN (
-               SELECT order_id FROM attempts WHERE merchant = $1 AND out_trade_no IN {numbers_in})
+            "SELECT id FROM orders WHERE id IN (SELECT order_id FROM attempts WHERE merchant = $1 AND {numbers_in})
              ORDER BY id FOR UPDATE"
         );
-        let values = std::iter::once(merchant.as_str().into()).chain(numbers.iter().map(|n| n.as_str().into()));
+        let values = [merchant.as_str().into(), kind.texts(numbers.iter().map(OutTradeNo::as_str))];
         tx.all(&sql, values).await?;
     }
     Ok(())

@@ -37,6 +37,18 @@ impl Reader<'_> {
         }
     }
 
+    /// The rows of an entity that a statement returns whole.
+    pub async fn all_of<E>(&self, statement: Statement) -> Result<Vec<E::Model>, DbError>
+    where
+        E: EntityTrait,
+        E::ActiveModel: ActiveModelTrait<Entity = E> + TryIntoModel<E::Model>,
+    {
+        match self {
+            Reader::Pool(pool) => Ok(E::find().from_raw_sql(statement).all(*pool).await?),
+            Reader::Write(tx) => tx.find_all_of::<E>(statement).await,
+        }
+    }
+
     /// The rows of a statement. Parameters are written `$1`, `$2`, … for both databases.
     pub async fn rows(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<Row>, DbError> {
         match self {

@@ -233,9 +233,18 @@ impl WriteTx {
         E: EntityTrait,
         E::ActiveModel: TryIntoModel<E::Model>,
     {
+        self.find_all_of::<E>(select.build(self.kind().backend())).await
+    }
+
+    /// An entity's rows that a statement returns whole.
+    pub async fn find_all_of<E>(&self, statement: Statement) -> Result<Vec<E::Model>, DbError>
+    where
+        E: EntityTrait,
+        E::ActiveModel: TryIntoModel<E::Model>,
+    {
         match &self.on {
-            On::Sqlite(connection) => models::<E>(connection.query(&select.build(self.kind().backend()), usize::MAX)?),
-            On::Postgres(transaction) => Ok(select.all(transaction).await?),
+            On::Sqlite(connection) => models::<E>(connection.query(&statement, usize::MAX)?),
+            On::Postgres(transaction) => Ok(E::find().from_raw_sql(statement).all(transaction).await?),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, QueryTrait};
+use sea_orm::{ConnectionTrait, QueryTrait, Value};
 
 use super::Store;
 use super::db::{DbError, DbKind};
@@ -36,36 +36,72 @@ impl Store {
     /// most, and the end of a call as far as the longest one lasts; both start anew, because a call may have been made
     /// just now. A call that had no answer at a time that is still to come had none until now.
     pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
-        // Nearly always nothing is, and the open orders that are read for it may be millions: the writer would be held
-        // for all of them.
-        let mut found = false;
-        for far in FarTimes::all(now) {
-            let values = far.bounds.iter().map(|ms| (*ms).into());
-            found = found || self.db.read().query_one_raw(self.db.statement(far.any_sql(), values)).await?.is_some();
+        let mut recalled = 0;
+        for kind in 0..FarTimes::all(now).len() {
+            for merchant in self.merchants_with_far(now, kind).await? {
+                match self.recall_all(lease, now, (kind, merchant)).await? {
+                    // What was changed before is reported: a clock is wrong.
+                    Fenced::Lost if recalled == 0 => return Ok(Fenced::Lost),
+                    Fenced::Lost => return Ok(Fenced::Done(recalled)),
+                    Fenced::Done(changed) => recalled += changed,
+                }
+            }
         }
-        if !found {
-            return Ok(Fenced::Done(0));
+        Ok(Fenced::Done(recalled))
+    }
+
+    /// The merchants of orders that are asked about too late; of other kinds, one nothing if there is any row. Nearly
+    /// always there is none, and the open orders that are read for it may be millions: the writer would be held for all
+    /// of them.
+    async fn merchants_with_far(&self, now: Timestamp, kind: usize) -> Result<Vec<Option<String>>, DbError> {
+        let Some(far) = FarTimes::all(now).into_iter().nth(kind) else { return Ok(Vec::new()) };
+        let values = far.bounds.iter().map(|ms| (*ms).into());
+        let rows = self.db.read().query_all_raw(self.db.statement(far.any_sql(), values)).await?;
+        let merchant =
+            |row: sea_orm::QueryResult| Ok(if far.is_of_orders() { row.try_get("", "merchant")? } else { None });
+        rows.into_iter().map(merchant).collect()
+    }
+
+    async fn recall_all(&self, lease: &Lease, now: Timestamp, of: Of) -> Result<Fenced<u64>, DbError> {
+        let mut recalled = 0;
+        loop {
+            let write = (lease.clone(), now, of.clone());
+            let step =
+                self.db.write("times.recall", write, |tx, (lease, now, of)| Box::pin(recall(tx, lease, *now, of)));
+            match step.await? {
+                Fenced::Lost if recalled == 0 => return Ok(Fenced::Lost),
+                Fenced::Lost => return Ok(Fenced::Done(recalled)),
+                Fenced::Done(changed) => {
+                    recalled += changed;
+                    if changed < STEP {
+                        return Ok(Fenced::Done(recalled));
+                    }
+                }
+            }
         }
-        let write = (lease.clone(), now);
-        self.db.write("times.recall", write, |tx, (lease, now)| Box::pin(recall(tx, lease, *now))).await
     }
 }
 
-async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
+/// A kind of times, by its place; of orders, the merchant.
+type Of = (usize, Option<String>);
+
+/// Rows of one write: a million at once would take longer than a statement may, and so never be changed.
+const STEP: u64 = 2000;
+
+async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp, (kind, merchant): &Of) -> Result<Fenced<u64>, DbError> {
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
-    let mut recalled = 0;
-    for far in FarTimes::all(now) {
-        let values = far.bounds.iter().chain([&far.due]).map(|ms| (*ms).into());
-        recalled += tx.execute(&far.recall_sql(), values).await?;
-    }
-    Ok(Fenced::Done(recalled))
+    let Some(far) = FarTimes::all(now).into_iter().nth(*kind) else { return Ok(Fenced::Done(0)) };
+    let numbers = far.bounds.iter().chain([&far.due]).map(|ms| (*ms).into());
+    let values: Vec<Value> = numbers.chain(merchant.as_deref().map(Value::from)).collect();
+    Ok(Fenced::Done(tx.execute(&far.recall_sql(tx.kind()), values).await?))
 }
 
 /// Times of one kind that may be too far ahead.
 struct FarTimes {
     table: &'static str,
+    key: &'static str,
     columns: &'static [&'static str],
     /// Its parameters are `bounds`.
     is_far: String,
@@ -81,37 +117,64 @@ impl FarTimes {
         let ahead = |d: Duration| now.after(d + SLACK).as_ms();
         let (hour, day) = (ahead(HOURLY), ahead(DAILY));
         let by_age = |at: &str| format!("{at} > $1 AND {at} > CASE WHEN created_at_ms > $2 THEN $1 ELSE $3 END");
-        let of = |table, columns, is_far: String, bounds: &[i64], due| {
+        let of = |(table, key), columns, is_far: String, bounds: &[i64], due| {
             let bounds = bounds.to_vec();
-            Self { table, columns, is_far, bounds, due }
+            Self { table, key, columns, is_far, bounds, due }
         };
+        let (orders, refunds) = (("orders", "id"), ("refunds", "id"));
+        let totals = ("refund_totals", "merchant, transaction_id");
         let due = poll_schedule::DUE;
         let order = format!("{} AND {due} NOT BETWEEN expires_at_ms AND expires_at_ms + $4", by_age(due));
         let later = now.after(BETWEEN_REFUNDS).as_ms();
         // Of open refunds alone: there is a row per refunded payment, for ever, and no index over the time.
         let open = |at: &str| format!("next_at_ms IS NOT NULL AND {at} > $1");
         [
-            of("orders", poll_schedule::DUE_COLUMNS, order, &[hour, day_ago, day, ms(AFTER_EXPIRY)], now_ms),
-            of("refunds", &["next_at_ms"], by_age("next_at_ms"), &[hour, day_ago, day], now_ms),
-            of("refund_totals", &["next_call_at_ms"], SLOTS.into(), &[ahead(BETWEEN_REFUNDS)], later),
-            of("refunds", &["call_open_until_ms"], open("call_open_until_ms"), &[ahead(LONGEST_CALL)], later),
-            of("refunds", &["unanswered_at_ms"], open("unanswered_at_ms"), &[ahead(Duration::ZERO)], now_ms),
-            of("deferred", &["next_attempt_at_ms"], "next_attempt_at_ms > $1".into(), &[hour], now_ms),
+            of(orders, poll_schedule::DUE_COLUMNS, order, &[hour, day_ago, day, ms(AFTER_EXPIRY)], now_ms),
+            of(refunds, &["next_at_ms"], by_age("next_at_ms"), &[hour, day_ago, day], now_ms),
+            of(totals, &["next_call_at_ms"], SLOTS.into(), &[ahead(BETWEEN_REFUNDS)], later),
+            of(refunds, &["call_open_until_ms"], open("call_open_until_ms"), &[ahead(LONGEST_CALL)], later),
+            of(refunds, &["unanswered_at_ms"], open("unanswered_at_ms"), &[ahead(Duration::ZERO)], now_ms),
+            of(
+                ("deferred", "event_id, consumer"),
+                &["next_attempt_at_ms"],
+                "next_attempt_at_ms > $1".into(),
+                &[hour],
+                now_ms,
+            ),
         ]
     }
 
     /// A row if there is one that is too far ahead.
     fn any_sql(&self) -> String {
-        if self.table == "orders" {
+        if self.is_of_orders() {
             return poll_schedule::merchants_with(&self.is_far);
         }
         format!("SELECT 1 AS far FROM {} WHERE {} LIMIT 1", self.table, self.is_far)
     }
 
-    fn recall_sql(&self) -> String {
+    fn is_of_orders(&self) -> bool {
+        self.table == "orders"
+    }
+
+    /// Of a part of the rows; of orders, those of a merchant that are furthest ahead, by the index over the times. Rows
+    /// that another transaction changes at this moment are left to the next run.
+    fn recall_sql(&self, kind: DbKind) -> String {
         let due = self.bounds.len() + 1;
         let set = self.columns.iter().map(|at| format!("{at} = CASE WHEN {at} IS NOT NULL THEN ${due} END"));
-        format!("UPDATE {} SET {} WHERE {}", self.table, set.collect::<Vec<_>>().join(", "), self.is_far)
+        let (of, order) = if self.is_of_orders() {
+            (format!("merchant = ${} AND ", due + 1), format!(" ORDER BY {} DESC", poll_schedule::DUE))
+        } else {
+            (String::new(), String::new())
+        };
+        format!(
+            "WITH far AS MATERIALIZED (SELECT {key} FROM {table} WHERE {of}{}{order} LIMIT {STEP}{})
+             UPDATE {table} SET {} WHERE ({key}) IN (SELECT {key} FROM far)",
+            self.is_far,
+            kind.skip_locked(),
+            set.collect::<Vec<_>>().join(", "),
+            table = self.table,
+            key = self.key,
+        )
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::EventId;
 use wxpay_worker::order::{Queries, next_query};
-use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, StoredMessage};
+use wxpay_worker::store::{DbKind, Fenced, JobOutcome, JobRun, Lease, NewOrder, StoredMessage};
 
 use super::store::orders::{merchant, new_order};
 use super::store::web::{NOW, seconds};
@@ -121,6 +122,30 @@ on_both_databases! {
         stage.store.defer(&message, NOW.after(DAY), NOW).await.unwrap();
         assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(1));
         assert_eq!(stage.store.due_messages(NOW, 10).await.unwrap()[0].event_id, message.event_id);
+    }
+
+    async fn more_times_than_one_write_changes_are_all_repaired(stage) {
+        let lease = stage.minute_lease("far_times").await;
+        let far = NOW.after(DAY).as_ms();
+        let sql = format!(
+            "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 4500)
+             INSERT INTO deferred (event_id, consumer, subject, headers, payload, attempts, first_error, last_error,
+               next_attempt_at_ms)
+             SELECT 'far-' || n, 'settle', 'pay.in.notify.main', '[]', '', 1, '', '', {far} FROM s"
+        );
+        stage.execute(&sql).await.unwrap();
+        let mut left = 0;
+        if stage.store.db().kind() == DbKind::Postgres {
+            // A row that another transaction has is not waited for.
+            let other = Database::connect(stage.db.url()).await.unwrap();
+            let lock = other.begin().await.unwrap();
+            lock.execute_unprepared("SELECT * FROM deferred WHERE event_id = 'far-7' FOR UPDATE").await.unwrap();
+            assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(4499));
+            lock.commit().await.unwrap();
+            left = 4499;
+        }
+        assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(4500 - left));
+        assert_eq!(stage.count(&format!("deferred WHERE next_attempt_at_ms = {}", NOW.as_ms())).await, 4500);
     }
 }
 

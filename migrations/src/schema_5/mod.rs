@@ -1,3 +1,4 @@
 //! The steps since others may run beside the version that has schema 4.
 
 pub mod m20261202_000180_webhook_messages;
+pub mod m20261202_000190_ledger_closings;

@@ -111,3 +111,25 @@ async fn a_closing_waits_for_a_late_row_that_is_not_committed() {
     stage.execute(&row(4)).await.unwrap();
     assert_eq!((stage.count("ledger_closings").await, balance(&stage, &main).await), (0, 7));
 }
+
+/// A group of settled payments is one statement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_row_among_others_of_its_statement_ends_its_merchants_closing_alone() {
+    let stage = TestStore::open(crate::harness::db::TestDb::postgres().await).await;
+    let of = |merchant: &str, n: usize, at: i64| {
+        row(n)
+            .replace("'main'", &format!("'{merchant}'"))
+            .replace(&format!("'CNY', 1, {n}"), &format!("'CNY', 1, {at}"))
+    };
+    for (n, merchant) in [(1, "main"), (2, "other"), (3, "third")] {
+        stage.execute(&of(merchant, n, 1)).await.unwrap();
+    }
+    assert_eq!(stage.store.close_day(END).await.unwrap(), 3);
+    let values = |text: String| text.split_once("VALUES").unwrap().1.to_owned();
+    let after = END.as_ms() + 5;
+    let late = values(of("main", 5, END.as_ms() - 1));
+    let statement = [of("main", 4, after), late, values(of("other", 6, after)), values(of("main", 7, after))].join(",");
+    stage.execute(&statement).await.unwrap();
+    assert_eq!(stage.count("ledger_closings WHERE merchant = 'main'").await, 0);
+    assert_eq!(stage.count("ledger_closings").await, 2, "of the others");
+}

@@ -1,4 +1,4 @@
-//! The relay: gives events their position in the feed, and publishes them on the bus.
+//! The relay: gives events their position in the feed that were committed without, and publishes all on the bus.
 //!
 //! Each is done by one process at a time, under a lease of its own, which is taken only when there is something to do;
 //! a process that cannot do it gives the lease back. Neither waits for the other: the HTTP feed has an event as soon as
@@ -25,6 +25,8 @@ const IDLE: Duration = Duration::from_millis(100);
 /// Between two rounds that found less than a whole batch: under load each would otherwise take a few rows, with a
 /// transaction and a sync of its own.
 const PACE: Duration = Duration::from_millis(10);
+/// How often the feed's row is compared with its events.
+const NOTE: Duration = Duration::from_secs(1);
 /// After a fault of the database or the bus. Much longer than [`IDLE`]: the lease is given back, and a process that can
 /// do the work has it by then.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
@@ -52,14 +54,23 @@ enum Round {
 
 /// Works until cancelled, then gives the leases back.
 pub async fn run(store: Store, bus: Bus, clock: Clock, lease_for: Duration, holder: String, cancel: CancellationToken) {
-    let part = |work| Leased { work, store: &store, bus: &bus, clock: &clock, lease_for, holder: &holder, held: None };
+    let part = |work| Leased {
+        work,
+        store: &store,
+        bus: &bus,
+        clock: &clock,
+        lease_for,
+        holder: &holder,
+        held: None,
+        noted: None,
+    };
     tokio::join!(part(Work::Feed).run(&cancel), part(Work::Relay).run(&cancel));
 }
 
 /// What one process at a time does.
 #[derive(Debug, Clone, Copy)]
 enum Work {
-    /// Giving events their position.
+    /// Giving events their position that were committed without.
     Feed,
     /// Publishing them on the bus.
     Relay,
@@ -83,6 +94,8 @@ struct Leased<'a> {
     lease_for: Duration,
     holder: &'a str,
     held: Option<(Lease, Instant)>,
+    /// When the feed's row was last compared with its events.
+    noted: Option<Instant>,
 }
 
 impl Leased<'_> {
@@ -100,18 +113,22 @@ impl Leased<'_> {
                     AFTER_FAULT
                 }
             };
+            let next_commit = async {
+                tokio::time::sleep(PACE).await;
+                commits.changed().await
+            };
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
-                _ = commits.changed(), if pause == IDLE && self.wakes_by_commits() => {}
+                _ = next_commit, if pause == IDLE && self.wakes_by_commits() => {}
             }
         }
         self.give_back().await;
     }
 
-    /// Whether a commit of this process is worth a round at once: not where a commit gives positions itself, and not
-    /// where nothing waits for the mark.
+    /// Whether a commit of this process is worth a round at once: not where each gives positions itself, and not where
+    /// nothing waits for the mark.
     fn wakes_by_commits(&self) -> bool {
         match self.work {
             Work::Feed => self.store.db().kind() == DbKind::Postgres,
@@ -128,6 +145,10 @@ impl Leased<'_> {
     }
 
     async fn round(&mut self) -> Result<Round, RelayError> {
+        if matches!(self.work, Work::Feed) && self.noted.is_none_or(|at| at.elapsed() >= NOTE) {
+            self.store.note_feed_end().await?;
+            self.noted = Some(Instant::now());
+        }
         // A read before the lease: taking or checking one is a write.
         let waiting = match self.work {
             Work::Feed => self.store.has_unplaced_events().await?,

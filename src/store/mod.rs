@@ -84,7 +84,7 @@ pub use order::rows::{AttemptParams, StoredOrder};
 pub use order::search::{Hits, search_statements};
 pub use order::trail::trail_statements;
 pub use order::trail_row::{Trail, TrailBooking, TrailNotification, TrailRow};
-pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent, FeedRange};
+pub use outbox::{FEED_FIRST_EPOCH, FEED_LOCK, FeedEnd, FeedEvent, FeedRange};
 pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payers::erase::Stepped;
 pub use payers::evidence::Hidden;

@@ -1,12 +1,14 @@
 //! The transactional outbox, and the feed that finance reads.
 //!
-//! An event is written in the transaction that makes it true. On SQLite, where write transactions follow one another,
-//! it has its position in the feed in the same transaction. On PostgreSQL it is written unplaced, and one relay at a
-//! time (see [`super::Lease`]) gives positions in the order of the rows: an order's later change can only be written
-//! after its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL
-//! hands them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
+//! An event is written in the transaction that makes it true, and has its position in the feed from there: on SQLite,
+//! where write transactions follow one another, always; on PostgreSQL where the transaction gets the lock under which
+//! positions are given, which it keeps until it ends. Where it does not, the event is written unplaced, and the next
+//! one that has the lock, or one relay at a time (see [`super::Lease`]), gives positions in the order of the rows: an
+//! order's later change can only be written after its earlier one was committed, so the order per order_no holds. Row
+//! numbers alone would not do: PostgreSQL hands them out before the commit, and a reader that has seen 5 would never
+//! read a 4 that commits later.
 //!
-//! The last position has a row of its own: no position is given out again after events were removed.
+//! The last position has a row of its own, and the event that has it is never removed: no position is given out again.
 
 use std::time::Duration;
 
@@ -89,6 +91,17 @@ impl Store {
             self.changed();
         }
         Ok(placed)
+    }
+
+    /// Notes the last position in the feed's own row, if it has another one. On PostgreSQL no commit does: the row
+    /// would have a version for each, which a long snapshot (a dump) keeps. Until then the events say the position, of
+    /// which the last is never removed.
+    pub async fn note_feed_end(&self) -> Result<(), DbError> {
+        let sql = "SELECT 1 AS behind FROM feed WHERE last_position < (SELECT MAX(position) FROM outbox)";
+        if self.db.read().query_one_raw(self.db.statement(sql, [])).await?.is_some() {
+            self.db.write("feed.note", (), |tx, ()| Box::pin(note_end(tx))).await?;
+        }
+        Ok(())
     }
 
     /// Whether an event has no position yet.
@@ -238,22 +251,17 @@ pub(super) fn unrelayed_query(limit: u64) -> Select<outbox::Entity> {
         .limit(limit)
 }
 
-/// Writes outbox rows inside the transaction that makes the events true.
+/// Writes outbox rows inside the transaction that makes the events true, with their positions where no other
+/// transaction gives some at this moment. On PostgreSQL, where others wait to do so, it is best the last a write does.
 pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
     if rows.is_empty() {
         return Ok(());
     }
-    if tx.kind() == DbKind::Sqlite {
-        // Before these: another version of the program writes events unplaced, and a crash may have left some.
-        if tx.one(UNPLACED, []).await?.is_some() {
-            give_positions(tx, i64::MAX).await?;
-        }
-        let top = tx.one(LAST_POSITION, []).await?;
-        let top: i64 = top.map_or(Ok(0), |row| row.get("position"))?;
-        for (position, row) in (top + 1..).zip(&mut rows) {
+    if let Some(last) = last_to_continue(tx).await? {
+        for (position, row) in (last + 1..).zip(&mut rows) {
             row.position = Set(Some(position));
         }
-        if let Some(last) = rows.last() {
+        if let (DbKind::Sqlite, Some(last)) = (tx.kind(), rows.last()) {
             let values = [last.position.clone().into_value(), last.event_id.clone().into_value()];
             let sql = "UPDATE feed SET last_position = $1, last_event_id = $2";
             tx.execute(sql, values.into_iter().flatten()).await?;
@@ -264,14 +272,54 @@ pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel
     Ok(())
 }
 
+/// The last position, once no other transaction can give any before this one ends, and every event committed before has
+/// its own: an order's earlier event may be one that was left unplaced.
+async fn last_to_continue(tx: &WriteTx) -> Result<Option<i64>, DbError> {
+    let at_most = match tx.kind() {
+        DbKind::Sqlite => i64::MAX,
+        DbKind::Postgres if tx.one(FEED_LOCK, []).await?.is_none() => return Ok(None),
+        DbKind::Postgres => PLACED_BESIDE,
+    };
+    // Another version of the program may write events unplaced, and a crash may have left some.
+    let (is_any_unplaced, last) = unplaced_and_last(tx).await?;
+    if !is_any_unplaced {
+        return Ok(Some(last));
+    }
+    if give_positions(tx, at_most).await? == u64::try_from(at_most).unwrap_or(u64::MAX) {
+        return Ok(None);
+    }
+    Ok(Some(unplaced_and_last(tx).await?.1))
+}
+
+/// Whether an event is unplaced, and the last position.
+async fn unplaced_and_last(tx: &WriteTx) -> Result<(bool, i64), DbError> {
+    let sql = format!("SELECT ({UNPLACED}) AS unplaced, ({LAST_POSITION}) AS position");
+    let Some(row) = tx.one(&sql, []).await? else { return Ok((false, 0)) };
+    let position: Option<i64> = row.get("position")?;
+    Ok((row.get::<Option<i64>>("unplaced")?.is_some(), position.unwrap_or(0)))
+}
+
+/// The row that is locked while positions are given ([`holds`]). Not awaited: what is not placed now is placed soon. A
+/// process that is stopped while it has the lock loses it soon, with its transaction: all others wait for it.
+#[doc(hidden)]
+pub const FEED_LOCK: &str = "SELECT term, set_config('idle_in_transaction_session_timeout', '4s', TRUE) AS within
+                             FROM leases WHERE name = 'feed' FOR UPDATE SKIP LOCKED";
+
+/// How many events that others left a transaction places before its own.
+const PLACED_BESIDE: i64 = 512;
+
 async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
-    Ok(Fenced::Done(give_positions(tx, limit).await?))
+    let placed = give_positions(tx, limit).await?;
+    if placed > 0 {
+        note_end(tx).await?;
+    }
+    Ok(Fenced::Done(placed))
 }
 
-const UNPLACED: &str = "SELECT 1 AS one FROM outbox WHERE position IS NULL LIMIT 1";
+const UNPLACED: &str = "SELECT CAST(1 AS BIGINT) AS one FROM outbox WHERE position IS NULL LIMIT 1";
 
 /// The last position given out, also by an older process, which leaves the row behind.
 pub(super) const LAST_POSITION: &str =
@@ -280,20 +328,21 @@ pub(super) const LAST_POSITION: &str =
 
 async fn give_positions(tx: &WriteTx, limit: i64) -> Result<u64, DbError> {
     let sql = format!(
-        "WITH top AS ({LAST_POSITION}),
+        "WITH top AS MATERIALIZED ({LAST_POSITION}),
            todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
                     FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
          UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id"
     );
-    let placed = tx.execute(&sql, [limit.into()]).await?;
-    if placed > 0 {
-        let sql = "UPDATE feed SET last_position = o.position, last_event_id = o.event_id
-                   FROM (SELECT position, event_id FROM outbox WHERE position IS NOT NULL
-                         ORDER BY position DESC LIMIT 1) AS o
-                   WHERE feed.last_position < o.position";
-        tx.execute(sql, []).await?;
-    }
-    Ok(placed)
+    tx.execute(&sql, [limit.into()]).await
+}
+
+async fn note_end(tx: &WriteTx) -> Result<(), DbError> {
+    let sql = "UPDATE feed SET last_position = o.position, last_event_id = o.event_id
+               FROM (SELECT position, event_id FROM outbox WHERE position IS NOT NULL
+                     ORDER BY position DESC LIMIT 1) AS o
+               WHERE feed.last_position < o.position";
+    tx.execute(sql, []).await?;
+    Ok(())
 }
 
 async fn mark(tx: &WriteTx, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {

@@ -66,8 +66,8 @@ async fn commit(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, D
     if c.change.released {
         release(tx, next).await?;
     }
-    write_events(tx, c.event.iter().map(outbox_row).collect()).await?;
     write_notifications(tx, c.notification.iter(), at).await?;
+    write_events(tx, c.event.iter().map(outbox_row).collect()).await?;
     Ok(true)
 }
 

@@ -280,7 +280,6 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         write_refund_evidence(tx, &mut evidence);
         tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     }
-    write_events(tx, vec![outbox_row(&new.event())]).await?;
     if let Some(approved) = &new.approved
         && !end(tx, approved, ApprovalState::Approved).await?
     {
@@ -289,6 +288,7 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
     for audit in new.gives_back.iter().chain(&new.audit) {
         write_audit(tx, audit).await?;
     }
+    write_events(tx, vec![outbox_row(&new.event())]).await?;
     Ok(Reserved::New(Box::new(stored_refund(row)?)))
 }
 

@@ -8,6 +8,7 @@ mod audit;
 mod bus;
 mod clocks;
 mod console;
+mod feed;
 mod store;
 
 pub use store::{change, new_order, order_no};

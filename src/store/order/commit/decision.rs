@@ -130,15 +130,16 @@ async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp, payers: &P
     for c in &changed {
         write_action(tx, c, at).await?;
     }
+    write_notifications(tx, done.iter().flat_map(|c| &c.notifications), at).await?;
+    for c in &done {
+        write_calls(tx, c.next.id, &c.calls).await?;
+    }
+    write_events(tx, changed.iter().flat_map(|c| &c.events).map(outbox_row).collect()).await?;
     let mut sent_back = Vec::new();
     for refund in changed.iter().flat_map(|c| &c.refunds) {
         if send_back(tx, refund, at).await? {
             sent_back.push(refund.merchant.to_string());
         }
-    }
-    write_notifications(tx, done.iter().flat_map(|c| &c.notifications), at).await?;
-    for c in &done {
-        write_calls(tx, c.next.id, &c.calls).await?;
     }
     finish(tx, &done.iter().flat_map(|c| &c.finished).collect::<Vec<_>>()).await?;
     let announced = changed.iter().flat_map(|c| &c.events).filter_map(announcement).collect();
@@ -190,7 +191,6 @@ async fn write_action(tx: &WriteTx, c: &OrderCommit, at: Timestamp) -> Result<()
 async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp, payers: &Payers) -> Result<(), DbError> {
     let mut proofs = Vec::new();
     let mut entered = Vec::new();
-    let mut events = Vec::new();
     for c in changed {
         for (version, e) in &c.evidence {
             let mut proof = evidence_row((c.next.id, *version), e, at, payers)?;
@@ -202,9 +202,7 @@ async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp, paye
             let evidence = reported.map(|(source, id)| format!("{source}:{id}"));
             entered.push(Entered { merchant: &c.next.merchant, order: Some((&c.next, *version)), entry, evidence });
         }
-        events.extend(c.events.iter().map(outbox_row));
     }
     tx.insert_all(proofs, None).await?;
-    enter(tx, &entered, at).await?;
-    write_events(tx, events).await
+    enter(tx, &entered, at).await
 }

@@ -12,7 +12,7 @@ use super::orders::{NOW, event, merchant, order_no};
 use crate::harness::db::TestDb;
 use crate::harness::store::TestStore;
 
-fn closed(n: u32) -> DomainEvent {
+pub fn closed(n: u32) -> DomainEvent {
     let data = DomainData::OrderClosed(OrderEnded {
         order_no: order_no(n),
         app: AppKey::parse("shop").unwrap(),
@@ -35,7 +35,7 @@ on_both_databases! {
         for n in 0..5 {
             store.emit(closed(n), NOW).await.unwrap();
         }
-        // As another version of the program leaves them on SQLite, and every process on PostgreSQL.
+        // As another version of the program leaves them on SQLite, and PostgreSQL where others give positions.
         stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
         stage.execute("UPDATE feed SET last_position = 0, last_event_id = NULL").await.unwrap();
         assert_eq!(store.place_events(&first, 10).await.unwrap(), Fenced::Lost, "a zombie placed events");

@@ -2,7 +2,7 @@
 
 mod call_rates;
 mod due;
-mod jobs;
+pub mod jobs;
 mod lists;
 pub mod orders;
 mod payments;

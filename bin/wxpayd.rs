@@ -20,6 +20,9 @@ use wxpay_worker::store::{Access, Db, PackedTable, Role, Store, backup};
 use wxpay_worker::wechat::certificate;
 use wxpay_worker::{demo, telemetry};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An event-driven WeChat Pay worker: orders, verified notifications, exactly one settlement.
 #[derive(Parser)]
 #[command(name = "wxpayd", version)]

@@ -25,6 +25,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("lettre", &["src/config/address.rs", "src/webhooks/mail.rs"]),
     ("md5", &["src/wechat/v2"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
+    ("mimalloc", &["bin"]),
     ("migrations", &["src/store", "bin", "src/app*"]),
     ("p12_keystore", &["src/wechat/certificate.rs", "src/sandbox/http/certificates.rs"]),
     ("quick_xml", &["src/wechat/v2"]),

@@ -1,7 +1,7 @@
 """Copies an order that was placed once, so that a database has as many payable orders as a load of distinct notifications needs.
 
-Placing each by HTTP would take longer than the measurement. The copies differ in their numbers and tokens alone; none is polled for a
-day. Works on the service's databases and on the peer's.
+Placing each by HTTP would take longer than the measurement. The copies differ in their numbers and tokens alone; none is polled before
+its expiry, the latest time that is not taken for another clock's. Works on the service's databases and on the peer's.
 """
 
 import argparse
@@ -14,10 +14,12 @@ SERVICE = {
         "order_no": "{number}",
         "order_token": "{token}",
         "content": "replace(o.content, '{model}', {number})",
-        "next_query_at_ms": "o.created_at_ms + 86400000",
+        "next_query_at_ms": "o.expires_at_ms",
     },
     "attempts": {"out_trade_no": "{number}", "params": "replace(o.params, '{model}', {number})"},
 }
+# Of orders that a load placed before: their first questions would fall into the next load.
+LATER = "UPDATE orders SET next_query_at_ms = expires_at_ms WHERE next_query_at_ms < expires_at_ms"
 PEER = {"orders": {"out_trade_no": "{number}"}}
 
 DIALECTS = {
@@ -54,12 +56,15 @@ def seed(database, system, model, prefix, count):
     if database.startswith("sqlite:"):
         connection = sqlite3.connect(database.removeprefix("sqlite://"), timeout=60)
         with connection:
+            connection.execute(LATER)
             for table, changes in tables.items():
                 columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "id"]
                 connection.execute(statement("sqlite", table, columns, changes, model, prefix, count))
         connection.close()
         return
     psql = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", database, "-c"]
+    if system == "service":
+        subprocess.run([*psql, LATER], check=True)
     for table, changes in tables.items():
         names = f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'id'"
         columns = subprocess.run([*psql, names], check=True, capture_output=True, text=True).stdout.split()

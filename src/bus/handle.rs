@@ -198,8 +198,13 @@ impl Bus {
         P: Parking,
     {
         let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
+        let callers = match self.0.as_ref() {
+            // Its queue has a way of its own to let callers go first.
+            Kind::Embedded(_) => Arc::default(),
+            Kind::JetStream(bus) => bus.callers(stream),
+        };
         let handlers = (handler, together);
-        let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handlers, parking, cancel));
+        let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handlers, callers, parking, cancel));
         match self.0.as_ref() {
             Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {

@@ -8,6 +8,7 @@
 //! acknowledged only after that end is durable. Delivery is at least once.
 
 mod bundle;
+mod callers;
 mod consumer;
 mod dead_letter;
 mod embedded;

@@ -37,7 +37,7 @@ where
     loop {
         while running.try_join_next().is_some() {}
         let free = places.available_permits();
-        let most = if worker.together.is_some() { free.min(MOST_TOGETHER) } else { free };
+        let most = if worker.together.is_some() { room(&worker, free, concurrency) } else { free };
         if *worker.cut_off.borrow() {
             source.rest().await;
             match worker.cancel.run_until_cancelled(worker.wait_for_the_database()).await {
@@ -53,8 +53,10 @@ where
             Some(_) = running.join_next(), if !running.is_empty() => {}
             // A member of a group gives its place back before its group has ended.
             _ = places.acquire(), if free == 0 => {}
+            // Until no caller waits any more.
+            () = tokio::time::sleep(PACE), if free > 0 && most == 0 => {}
             () = tokio::time::sleep_until(next_group), if next_group > Instant::now() => {}
-            arrived = source.take(most), if free > 0 && next_group <= Instant::now() => {
+            arrived = source.take(most), if most > 0 && next_group <= Instant::now() => {
                 if worker.together.is_some() && arrived.len() < most {
                     next_group = Instant::now() + PACE;
                 }
@@ -64,6 +66,12 @@ where
     }
     source.close().await;
     while running.join_next().await.is_some() {}
+}
+
+/// How large a group may be now. While callers wait there is one group at a time: all of them share the cores.
+fn room<H, P>(worker: &Worker<H, P>, free: usize, concurrency: usize) -> usize {
+    let spare = if worker.callers.are_there() { concurrency.saturating_sub(MOST_TOGETHER) } else { 0 };
+    free.saturating_sub(spare).min(MOST_TOGETHER)
 }
 
 /// Begins work on what arrived, which never is more than there are places.

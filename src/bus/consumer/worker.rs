@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::callers::Callers;
 use crate::bus::dead_letter::Parking;
 use crate::bus::message::Delivery;
 use crate::bus::topology::{ConsumerName, ConsumerSpec};
@@ -27,6 +28,8 @@ pub(in crate::bus) struct Worker<H, P> {
     pub together: Option<Together>,
     pub parking: Arc<P>,
     pub cancel: CancellationToken,
+    /// Who waits for publishes to the same stream: groups give way to them.
+    pub callers: Arc<Callers>,
     /// A handler said that the database is away: nothing more is taken before it is seen, because another process may
     /// reach it.
     pub(super) cut_off: watch::Sender<bool>,
@@ -37,10 +40,11 @@ impl<H, P> Worker<H, P> {
         name: ConsumerName,
         spec: ConsumerSpec,
         (handler, together): (H, Option<Together>),
+        callers: Arc<Callers>,
         parking: Arc<P>,
         cancel: CancellationToken,
     ) -> Worker<H, P> {
-        Worker { name, spec, handler, together, parking, cancel, cut_off: watch::Sender::new(false) }
+        Worker { name, spec, handler, together, parking, cancel, callers, cut_off: watch::Sender::new(false) }
     }
 }
 

@@ -14,6 +14,7 @@ use super::publisher::Publisher;
 use super::readers::Readers;
 use super::subscription::Supply;
 use super::{advisory, connect, provision};
+use crate::bus::callers::Callers;
 use crate::bus::message::Message;
 use crate::bus::parcel::Packing;
 use crate::bus::topology::{ConsumerSpec, StreamSpec, Topology};
@@ -88,6 +89,11 @@ impl JetStream {
             Some(publisher) => publisher.publish_all(messages, packing).await,
             None => messages.into_iter().map(|message| Err(PublishError::Misdirected(message.subject))).collect(),
         }
+    }
+
+    /// Who waits for publishes to a stream.
+    pub fn callers(&self, stream: &StreamSpec) -> Arc<Callers> {
+        self.publishers.get(&stream.name).map(|publisher| Arc::clone(publisher.callers())).unwrap_or_default()
     }
 
     /// A consumer's supply.

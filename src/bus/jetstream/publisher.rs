@@ -18,6 +18,7 @@ use super::sending::{Outcome, send_packed};
 use crate::batcher::{Group, Limits};
 use crate::bus::bundle;
 use crate::bus::bundle::Packed;
+use crate::bus::callers::Callers;
 use crate::bus::message::Message;
 use crate::bus::parcel::Packing;
 use crate::bus::topology::StreamSpec;
@@ -35,6 +36,7 @@ pub(super) struct Publisher {
     core: Arc<Core>,
     stream: Arc<StreamSpec>,
     group: Group<Handed, Vec<Outcome>>,
+    callers: Arc<Callers>,
 }
 
 /// What one caller hands in.
@@ -61,13 +63,19 @@ impl Publisher {
         let group = Group::partitioned(limits, PARTITIONS, by_subject, move |handed| {
             send(Arc::clone(&of), Arc::clone(&to), handed)
         });
-        Publisher { core, stream, group }
+        Publisher { core, stream, group, callers: Arc::default() }
     }
 
     /// See [`crate::bus::Bus::publish`].
     pub async fn publish(&self, message: Message) -> Outcome {
+        let _caller = self.callers.waits();
         let lost = || Err(PublishError::Unavailable("the message was not sent".into()));
         self.hand_in(vec![message], How::WithOthers).await.pop().unwrap_or_else(lost)
+    }
+
+    /// Those of single messages: parcels are what no caller waits for.
+    pub fn callers(&self) -> &Arc<Callers> {
+        &self.callers
     }
 
     /// See [`crate::bus::Bus::publish_all`].

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, watch};
 use wxpay_worker::bus::{Delivery, Together, Verdict};
 
 use crate::harness::bus::{Backend, Consumer, NEEDS, Needs, Shelf, TestBus, message, publish_all, text};
@@ -138,4 +138,48 @@ on_every_bus! {
         stage.until_lag("the ends", |lag| lag.pending + lag.in_flight == 0).await;
         consumer.stop().await;
     }
+}
+
+/// On NATS: the embedded queue gives way within its database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_group_is_under_way_while_callers_wait_and_two_once_they_are_gone() {
+    let needs = Needs { ack_wait_ms: 60_000, max_ack_pending: 1024, ..NEEDS };
+    let stage = TestBus::open(Backend::nats().await, needs).await;
+    publish_all(&stage.bus, (0..600).map(|n| message(n.to_string())).collect()).await;
+    let (calls, mut called) = watch::channel(0_u32);
+    let bus = stage.bus.clone();
+    let callers = tokio::spawn(async move {
+        loop {
+            bus.publish(message("of a caller")).await.unwrap();
+            calls.send_modify(|calls| *calls += 1);
+        }
+    });
+    within_timeout("a call", called.wait_for(|calls| *calls > 0)).await.unwrap();
+
+    let (under_way, mut at_once) = watch::channel(0_usize);
+    let gate = Arc::new(Semaphore::new(0));
+    let ends = Arc::clone(&gate);
+    let of_many: Together = Arc::new(move |deliveries| {
+        let (under_way, ends) = (under_way.clone(), Arc::clone(&ends));
+        Box::pin(async move {
+            under_way.send_modify(|all| *all += deliveries.len());
+            ends.acquire().await.unwrap().forget();
+            under_way.send_modify(|all| *all -= deliveries.len());
+            deliveries.iter().map(|_| DONE).collect()
+        })
+    });
+    let consumer = Consumer::together(&stage.bus, 256, &Shelf::new(), of_many, |delivery| async move {
+        panic!("{} was handled alone", text(&delivery))
+    });
+    within_timeout("a group", at_once.wait_for(|all| *all > 0)).await.unwrap();
+    let later = *called.borrow() + 100;
+    within_timeout("calls beside it", called.wait_for(|calls| *calls >= later)).await.unwrap();
+    assert!(*at_once.borrow_and_update() <= 128, "{} at once", *at_once.borrow());
+
+    callers.abort();
+    gate.add_permits(1);
+    within_timeout("another group beside it", at_once.wait_for(|all| *all > 128)).await.unwrap();
+    gate.add_permits(1000);
+    stage.until_lag("the ends", |lag| lag.pending + lag.in_flight == 0).await;
+    consumer.stop().await;
 }

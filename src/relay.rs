@@ -1,11 +1,11 @@
 //! The relay: gives events their position in the feed that were committed without, and publishes all on the bus.
 //!
 //! Each is done by one process at a time, under a lease of its own, which is taken only when there is something to do;
-//! a process that cannot do it gives the lease back. Neither waits for the other: the HTTP feed has an event as soon as
-//! it has its position, whatever the bus is doing. An event is published with its own id as the message id and marked
-//! afterwards: a relay that dies in between publishes it again, and the bus or the consumer drops the repeat by its id.
-//! Two events of one order are never on their way at once, so their order holds. Nothing outside subscribes to the
-//! embedded bus, so there events are only marked.
+//! a process that cannot do it gives the lease back. Noting the feed's last position needs none: it only grows. Neither
+//! waits for the other: the HTTP feed has an event as soon as it has its position, whatever the bus is doing. An event
+//! is published with its own id as the message id and marked afterwards: a relay that dies in between publishes it
+//! again, and the bus or the consumer drops the repeat by its id. Two events of one order are never on their way at
+//! once, so their order holds. Nothing outside subscribes to the embedded bus, so there events are only marked.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

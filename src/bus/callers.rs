@@ -25,14 +25,18 @@ impl Callers {
 
     /// Whether there is one, or was just now.
     pub fn are_there(&self) -> bool {
+        // In this order: one that ends notes the time first.
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            return true;
+        }
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        self.waiting.load(Ordering::Relaxed) > 0 || last.is_some_and(|last| last.elapsed() < RECENT)
+        last.is_some_and(|last| last.elapsed() < RECENT)
     }
 }
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Release);
     }
 }

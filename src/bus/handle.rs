@@ -199,7 +199,7 @@ impl Bus {
     {
         let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
         let callers = match self.0.as_ref() {
-            // Its queue has a way of its own to let callers go first.
+            // Its groups are no more than one at a time.
             Kind::Embedded(_) => Arc::default(),
             Kind::JetStream(bus) => bus.callers(stream),
         };

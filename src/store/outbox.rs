@@ -309,6 +309,9 @@ pub const FEED_LOCK: &str = "SELECT term, set_config('idle_in_transaction_sessio
 const PLACED_BESIDE: i64 = 512;
 
 async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
+    if tx.kind() == DbKind::Postgres {
+        tx.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = '4s'").await?;
+    }
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }

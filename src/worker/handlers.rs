@@ -111,9 +111,10 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
     let consumers = CONSUMERS.iter().map(|consumer| {
         let (ctx, bus, parking, cancel) = (ctx.clone(), bus.clone(), Arc::clone(&parking), cancel.clone());
         async move {
-            // On PostgreSQL one group is prepared while another is written. On SQLite, where callers wait for the one
-            // writer, they wait for one group.
-            let groups = if consumer.together.is_some() && ctx.store.db().kind() == DbKind::Postgres { 2 } else { 1 };
+            // One group is prepared while PostgreSQL writes another. Where callers wait for the same database, as on the
+            // embedded queue and on SQLite, they wait for one group.
+            let may_overlap = bus.has_outside_subscribers() && ctx.store.db().kind() == DbKind::Postgres;
+            let groups = if consumer.together.is_some() && may_overlap { 2 } else { 1 };
             let (name, concurrency) = (consumer.name.clone(), groups * consumer.concurrency);
             let of_many = ctx.clone();
             let run = move |delivery: Delivery| {

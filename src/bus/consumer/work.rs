@@ -68,7 +68,8 @@ where
     while running.join_next().await.is_some() {}
 }
 
-/// How large a group may be now. While callers wait there is one group at a time: all of them share the cores.
+/// How large a group may be now. While callers wait in this process, no more deliveries of this consumer are under way
+/// than one group has: all of them share the cores.
 fn room<H, P>(worker: &Worker<H, P>, free: usize, concurrency: usize) -> usize {
     let spare = if worker.callers.are_there() { concurrency.saturating_sub(MOST_TOGETHER) } else { 0 };
     free.saturating_sub(spare).min(MOST_TOGETHER)

@@ -86,7 +86,7 @@ impl Store {
 /// A kind of times, by its place; of orders, the merchant.
 type Of = (usize, Option<String>);
 
-/// Less than the run of the job may take: the next one goes on, and what was changed is told.
+/// Less than the run of the job may take: the next one goes on, and what was changed is reported.
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Rows of one write: a million at once would take longer than a statement may, and so never be changed.

@@ -111,8 +111,8 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
     let consumers = CONSUMERS.iter().map(|consumer| {
         let (ctx, bus, parking, cancel) = (ctx.clone(), bus.clone(), Arc::clone(&parking), cancel.clone());
         async move {
-            // One group is prepared while PostgreSQL writes another. Where callers wait for the same database, as on the
-            // embedded queue and on SQLite, they wait for one group.
+            // One group is prepared while PostgreSQL writes another. Where callers wait for the same database, as on
+            // the embedded queue and on SQLite, they wait for one group.
             let may_overlap = bus.has_outside_subscribers() && ctx.store.db().kind() == DbKind::Postgres;
             let groups = if consumer.together.is_some() && may_overlap { 2 } else { 1 };
             let (name, concurrency) = (consumer.name.clone(), groups * consumer.concurrency);

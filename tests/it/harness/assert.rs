@@ -46,8 +46,10 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
     ),
     (
         "payments of another class than their ledger's",
-        "SELECT COUNT(*) FROM payments p WHERE p.class <> (SELECT COALESCE(l.to_class, p.class) FROM ledger l
-         WHERE l.merchant = p.merchant AND l.transaction_id = p.transaction_id ORDER BY l.id DESC LIMIT 1)",
+        "SELECT COUNT(*) FROM payments p
+         JOIN (SELECT merchant, transaction_id, MAX(id) AS id FROM ledger GROUP BY merchant, transaction_id) AS last
+           ON last.merchant = p.merchant AND last.transaction_id = p.transaction_id
+         JOIN ledger l ON l.id = last.id WHERE p.class <> COALESCE(l.to_class, p.class)",
     ),
     (
         "ledger entries without a payment of their amount",

@@ -129,8 +129,8 @@ const APART: &[(&str, &str, Scenario, &str)] = &[
     (BEHIND, "ingress", Scenario::Refund, "refund.answered"),
 ];
 
-/// Whether the combination passes the site: on SQLite a commit gives the positions itself, as on PostgreSQL once a relay
-/// has given the first, and the embedded bus has no subscribers for whom an event is published.
+/// Whether the combination passes the site: on SQLite a commit gives the positions itself, as on PostgreSQL once a
+/// relay has given the first, and the embedded bus has no subscribers for whom an event is published.
 fn is_passed(rig: Rigged, site: &str) -> bool {
     let point = site.split(':').next().unwrap_or(site);
     match point {

@@ -192,6 +192,15 @@ pub enum RefundRefusal {
 }
 
 impl RefundRefusal {
+    /// Whether WeChat may mean how the refund stood before it ended: its answer was under way while another one ended
+    /// the refund. Asked again, it says so.
+    pub const fn may_be_outdated(self) -> bool {
+        match self {
+            RefundRefusal::UndoneAfterSuccess | RefundRefusal::AliveAfterFailure => true,
+            RefundRefusal::Differs | RefundRefusal::AnotherPayment | RefundRefusal::RefundIdDiffers => false,
+        }
+    }
+
     /// A short stable name, for metrics and dead letters.
     pub const fn reason(self) -> &'static str {
         match self {

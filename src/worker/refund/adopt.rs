@@ -6,7 +6,7 @@
 
 use super::apply::{Applied, ApplyError, PollTiming, apply};
 use super::list::{AGAIN, Listing, list};
-use super::poll::{seen, source};
+use super::poll::{self, confirm, seen, source};
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundStanding};
 use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
@@ -95,10 +95,16 @@ pub async fn adopt(
             }
         }
     }
-    let source = source(merchant, raw);
-    Ok(match apply(ctx, &merchant.key, refund_no, fact, source, notification, PollTiming::Unscheduled).await? {
-        Applied::Changed | Applied::Unchanged => Adopted::Known,
-        Applied::Refused(refusal) => Adopted::Refused { refusal, row },
+    let (source, timing) = (source(merchant, raw), PollTiming::Unscheduled);
+    let refusal = match apply(ctx, &merchant.key, refund_no, fact, source, notification.clone(), timing).await? {
+        Applied::Changed | Applied::Unchanged => return Ok(Adopted::Known),
+        Applied::Refused(refusal) => refusal,
+    };
+    let stored = ctx.store.refund(&merchant.key, refund_no).await?.ok_or(ApplyError::Gone)?;
+    Ok(match confirm(ctx, merchant, &stored, refusal, notification, timing).await? {
+        poll::Learnt::Changed | poll::Learnt::Unchanged(_) => Adopted::Known,
+        poll::Learnt::Refused(refusal) => Adopted::Refused { refusal, row },
+        poll::Learnt::NotFound | poll::Learnt::NoAnswer => Adopted::Refused { refusal, row },
     })
 }
 

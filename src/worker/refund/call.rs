@@ -153,7 +153,7 @@ async fn answered(
         }
         Refunding::Unknown { why, said: None } => (RefundFact::Unknown { why, said: None }, None),
     };
-    taken(ctx, stored, fact, RefundSource::Call { raw }).await
+    taken(ctx, merchant, stored, fact, RefundSource::Call { raw }).await
 }
 
 /// WeChat does not take a refund that it may know: it is asked first. `unknown` is what follows where it knows none of
@@ -170,11 +170,11 @@ async fn doubted(
         Learnt::Changed | Learnt::Unchanged(_) => Ok(Called::Answered),
         // A number is one refund at WeChat: ours was refused, and there will be none under this number.
         Learnt::Refused(RefundRefusal::AnotherPayment) if matches!(unknown, RefundFact::Refused(_)) => {
-            taken(ctx, stored, unknown, of_query()).await
+            taken(ctx, merchant, stored, unknown, of_query()).await
         }
         Learnt::Refused(refusal) => Ok(Called::Refused(refusal)),
         Learnt::NotFound => refused(ctx, merchant, stored, error, (unknown, of_query())).await,
-        Learnt::NoAnswer => taken(ctx, stored, unheard, RefundSource::Call { raw: None }).await,
+        Learnt::NoAnswer => taken(ctx, merchant, stored, unheard, RefundSource::Call { raw: None }).await,
     }
 }
 

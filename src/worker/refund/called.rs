@@ -1,6 +1,8 @@
 //! What a refund call comes to.
 
 use super::apply::{Applied, ApplyError, PollTiming, apply};
+use super::poll::{Learnt, confirm};
+use crate::config::Merchant;
 use crate::event::fact::RefundFact;
 use crate::refund::RefundRefusal;
 use crate::store::{RefundSource, StoredRefund};
@@ -22,13 +24,20 @@ pub enum Called {
 /// Takes what a call brought to the refund.
 pub async fn taken(
     ctx: &Context,
+    merchant: &Merchant,
     stored: &StoredRefund,
     fact: RefundFact,
     source: RefundSource,
 ) -> Result<Called, ApplyError> {
     let r = &stored.refund;
-    Ok(match apply(ctx, &r.merchant, &r.refund_no, fact, source, None, PollTiming::Scheduled).await? {
-        Applied::Changed | Applied::Unchanged => Called::Answered,
-        Applied::Refused(refusal) => Called::Refused(refusal),
+    let timing = PollTiming::Scheduled;
+    let refusal = match apply(ctx, &r.merchant, &r.refund_no, fact, source, None, timing).await? {
+        Applied::Changed | Applied::Unchanged => return Ok(Called::Answered),
+        Applied::Refused(refusal) => refusal,
+    };
+    Ok(match confirm(ctx, merchant, stored, refusal, None, timing).await? {
+        Learnt::Changed | Learnt::Unchanged(_) => Called::Answered,
+        Learnt::Refused(refusal) => Called::Refused(refusal),
+        Learnt::NotFound | Learnt::NoAnswer => Called::Refused(refusal),
     })
 }

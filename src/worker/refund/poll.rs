@@ -39,6 +39,38 @@ pub async fn ask(
     notification: Option<NotificationRecord>,
     timing: PollTiming,
 ) -> Result<Learnt, ApplyError> {
+    match ask_once(ctx, merchant, stored, notification.clone(), timing).await? {
+        Learnt::Refused(refusal) => confirm(ctx, merchant, stored, refusal, notification, timing).await,
+        learnt @ (Learnt::Changed | Learnt::Unchanged(_) | Learnt::NotFound | Learnt::NoAnswer) => Ok(learnt),
+    }
+}
+
+/// Asks again about a refund that WeChat's answer contradicts, where that answer may be older than the refund's end.
+/// The contradiction stands unless WeChat takes it back.
+pub async fn confirm(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    refusal: RefundRefusal,
+    notification: Option<NotificationRecord>,
+    timing: PollTiming,
+) -> Result<Learnt, ApplyError> {
+    if !refusal.may_be_outdated() {
+        return Ok(Learnt::Refused(refusal));
+    }
+    Ok(match ask_once(ctx, merchant, stored, notification, timing).await? {
+        Learnt::NotFound | Learnt::NoAnswer => Learnt::Refused(refusal),
+        learnt @ (Learnt::Changed | Learnt::Unchanged(_) | Learnt::Refused(_)) => learnt,
+    })
+}
+
+async fn ask_once(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    notification: Option<NotificationRecord>,
+    timing: PollTiming,
+) -> Result<Learnt, ApplyError> {
     let refund_no = &stored.refund.refund_no;
     let Some(appid) = appid(stored) else { return Ok(Learnt::NoAnswer) };
     let (found, raw) = match one(ctx, merchant, &appid, refund_no).await {

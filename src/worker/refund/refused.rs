@@ -38,7 +38,7 @@ pub async fn refused(
 ) -> Result<Called, ApplyError> {
     let r = &stored.refund;
     let Some(appid) = poll::appid(stored).filter(|_| may_come_from_others(&error)) else {
-        return taken(ctx, stored, otherwise, source).await;
+        return taken(ctx, merchant, stored, otherwise, source).await;
     };
     let listing = list(ctx, merchant, &appid, &r.transaction_id).await;
     let (order, payment) = match &r.order_no {
@@ -46,7 +46,7 @@ pub async fn refused(
         None => of_no_order(ctx, r).await?,
     };
     let owner = order.as_ref().map(Owner::Order).or(payment.as_ref().map(Owner::NoOrder));
-    let Some(owner) = owner else { return taken(ctx, stored, otherwise, source).await };
+    let Some(owner) = owner else { return taken(ctx, merchant, stored, otherwise, source).await };
     // An answer without any may come from a moment in which WeChat does not find them.
     let (learnt, is_complete) = learn_listed(ctx, merchant, owner, &listing).await?;
     if listing.find(&r.refund_no).is_some() {
@@ -54,16 +54,16 @@ pub async fn refused(
         return Ok(own.map_or(Called::Answered, |(refusal, _)| Called::Refused(*refusal)));
     }
     if !listing.is_answered {
-        return taken(ctx, stored, otherwise, source).await;
+        return taken(ctx, merchant, stored, otherwise, source).await;
     }
     let refunded = listing.refunded();
     if refunded.as_i64().saturating_add(r.amount.as_i64()) <= r.total.as_i64() {
-        return taken(ctx, stored, otherwise, source).await;
+        return taken(ctx, merchant, stored, otherwise, source).await;
     }
     ctx.store.note_refunded_elsewhere(r.id, refunded, ctx.clock.now()).await?;
     let raw = listing.pages.first().map(|(_, raw)| raw.as_str().to_owned());
     let source = RefundSource::Query { raw, verified_by: poll::verified_by(merchant) };
-    let called = taken(ctx, stored, RefundFact::Refused(error), source).await?;
+    let called = taken(ctx, merchant, stored, RefundFact::Refused(error), source).await?;
     crate::failpoint::point("refund.gave_way");
     if !is_complete {
         adopt_all(ctx, merchant, owner, &listing).await?;

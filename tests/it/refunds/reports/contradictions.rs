@@ -71,6 +71,48 @@ on_both! {
         service.finish().await;
     }
 
+    async fn an_answer_that_was_under_way_when_the_refund_ended_does_not_contradict_it(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.without_news().await;
+        service.paid("X500001").await;
+        let refund = service.refunding("X500001", "X5-a", 30).await;
+        let transaction = refund["transaction_id"].as_str().unwrap();
+        service.faults(json!([{"on": "refundquery", "kind": "slow", "delay_ms": 3000, "times": 1}])).await;
+        service.to_next_poll("X5-a").await;
+        let asked = || service.wechat_calls("refundquery", "X500001");
+        service.found("the poll's question", async || (!asked().await.is_empty()).then_some(())).await;
+        service.ends("X5-a", "SUCCESS").await;
+        service.tell(notice("X500001", "X5-a", transaction, "SUCCESS", KEY, MCH_ID), &[]).await;
+        service.until_refunded("X5-a", "succeeded").await;
+        // The poll's, the notification's, and the one that takes the poll's answer back.
+        service.found("the third question", async || (asked().await.len() == 3).then_some(())).await;
+        service.finish().await;
+    }
+
+    async fn a_list_older_than_the_refunds_end_does_not_contradict_it_and_a_lasting_one_does(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.expect_dead_letters(&["undone_after_success"]);
+        service.without_news().await;
+        service.paid("X600001").await;
+        service.refunding("X600001", "X6-a", 30).await;
+        service.ends("X6-a", "SUCCESS").await;
+        service.to_next_poll("X6-a").await;
+        service.until_refunded("X6-a", "succeeded").await;
+        let parked = "SELECT COUNT(*) FROM dead_letters WHERE reason = 'undone_after_success'";
+        for (times, dead_letters) in [(1, 0), (2, 1)] {
+            let set = json!({"refund_status_0": "PROCESSING", "refund_success_time_0": null});
+            service.faults(json!([{"on": "refundquery", "kind": "rewrite", "set": set, "times": times}])).await;
+            let before = service.wechat_calls("refundquery", "X600001").await.len();
+            service.poll_the_order("X600001").await;
+            let asked = || service.wechat_calls("refundquery", "X600001");
+            service.found("both questions", async || (asked().await.len() == before + 2).then_some(())).await;
+            service.until_idle().await;
+            service.until_number("dead letters", parked, |n| n == dead_letters).await;
+            assert_eq!(service.refund("X6-a").await.refund.state, RefundState::Succeeded);
+        }
+        service.finish().await;
+    }
+
     async fn a_number_that_is_another_payments_refund_at_wechat_fails_and_frees_its_amount(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.without_news().await;

@@ -56,6 +56,7 @@ impl From<crate::ops::money::AcceptError> for Error {
         match e {
             AcceptError::UsedUp => Error::ApprovalsUsedUp,
             AcceptError::Busy => Error::Unavailable { internal: e.to_string() },
+            AcceptError::Confirm(e) => e.into(),
             AcceptError::Store(e) => e.into(),
         }
     }

@@ -33,6 +33,9 @@ pub async fn accept(
     let Posted { body, client, .. } = Posted::json(&app, request).await?;
     let asked = parse(&body)?;
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
+    if !app.within_refund_budget(&order.order.merchant) {
+        return Err(Error::Unavailable { internal: "the merchant's questions of this second are used up".into() });
+    }
     match money::accept(tools(&app), &operator(&caller, client), &order, asked, None).await? {
         Accepted::Done | Accepted::Repeated => {}
         Accepted::Refused(refusal) => return Err(refusal.into()),

@@ -1,12 +1,15 @@
 //! Crediting money that is held: late, a second payment, older than the order, or of another amount.
 //!
 //! Accepting it and giving it back exclude each other: both lock the order's row and read the payment under the lock.
+//! WeChat is asked before: what was given back in the merchant platform, and not reported yet, is not there to be
+//! credited.
 //! Every request is in the audit, with who, from where, why and its result. Above an amount, of the payment or of an
 //! order that none counts for yet, it takes a second person: what it approves is done in the transaction that notes the
 //! approval.
 
 use std::collections::HashMap;
 
+use super::confirm::{NotConfirmed, confirm};
 use super::second_person::{Wanted, ask};
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment};
@@ -50,6 +53,8 @@ pub enum AcceptError {
     #[error("as many requests of this client as may be wait for a second person")]
     UsedUp,
     #[error(transparent)]
+    Confirm(#[from] NotConfirmed),
+    #[error(transparent)]
     Store(#[from] DbError),
 }
 
@@ -73,7 +78,22 @@ pub async fn accept(
         Some(payment) => {
             let limit = tools.config.second_person(merchant);
             let wanted = wanted(order, &payment);
-            match decided(tools, merchant, payment, (&audit, limit, approved)).await {
+            // Who approves has asked WeChat already.
+            let is_there = match approved {
+                None if credits(order, &payment, clock.now()) => is_there(tools, order, &payment).await,
+                None | Some(_) => Ok(true),
+            };
+            let outcome = match is_there {
+                Ok(true) => decided(tools, merchant, payment, (&audit, limit, approved)).await,
+                Ok(false) => Ok(Outcome::Refused(Refusal::GivenBack)),
+                Err(e) => Err(e),
+            };
+            match outcome {
+                Err(AcceptError::Confirm(why)) => {
+                    let result = why.result().to_owned();
+                    store.record_audit(&AuditEntry { at: clock.now(), result, ..audit }).await?;
+                    return Err(why.into());
+                }
                 Err(AcceptError::Busy) => {
                     let audit = AuditEntry { at: clock.now(), result: "busy".to_owned(), ..audit };
                     store.record_audit(&audit).await?;
@@ -103,6 +123,26 @@ pub async fn accept(
         store.record_audit(&AuditEntry { result: result.to_owned(), ..audit }).await?;
     }
     Ok(accepted)
+}
+
+/// Whether accepting the payment would credit it, as the order was read.
+fn credits(order: &StoredOrder, payment: &Payment, now: Timestamp) -> bool {
+    let fact = Fact::PaymentAccepted(payment.clone());
+    matches!(decide(&order.order, &payment.out_trade_no, &fact, now, Policy::default()), Decision::Apply(_))
+}
+
+/// Whether WeChat still holds the whole payment. What went back is learnt by the order's next poll, which comes now.
+async fn is_there(tools: Tools<'_>, order: &StoredOrder, payment: &Payment) -> Result<bool, AcceptError> {
+    let merchant = &order.order.merchant;
+    let paid = tools.store.paid_attempt(merchant, &payment.transaction_id).await?;
+    let (Some(paid), Some(merchant)) = (paid, tools.config.merchant(merchant.as_str())) else {
+        return Err(NotConfirmed::Unavailable("the merchant is not configured".to_owned()).into());
+    };
+    let held = confirm(tools, merchant, &paid).await?;
+    if held.is_refunded {
+        tools.store.poll_order_by(order.order.id, tools.clock.now()).await?;
+    }
+    Ok(!held.is_refunded)
 }
 
 /// What a second person is asked for.

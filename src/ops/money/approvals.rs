@@ -178,6 +178,7 @@ async fn credited(
     let held = confirm(tools, merchant, payment).await?;
     // Money that a person gave back in the merchant platform is not there to be credited.
     if held.is_refunded {
+        tools.store.poll_order_by(order.order.id, tools.clock.now()).await?;
         return Err(ApproveError::Held(Refusal::GivenBack));
     }
     let asked = (approval.transaction_id.clone(), approval.reason.clone());
@@ -260,8 +261,7 @@ fn result_of(error: &ApproveError) -> &'static str {
         ApproveError::NotFound => "not_found",
         ApproveError::Own => "own",
         ApproveError::Ended => "ended",
-        ApproveError::Confirm(NotConfirmed::Differs) => "payment_differs",
-        ApproveError::Confirm(NotConfirmed::Unavailable(_)) => "unconfirmed",
+        ApproveError::Confirm(why) => why.result(),
         ApproveError::Held(refusal) => refusal.reason(),
         ApproveError::Refund(RefundError::Refused(refusal)) => refusal.result(),
         ApproveError::Accept(_) | ApproveError::Refund(_) | ApproveError::Store(_) => "failed",

@@ -6,6 +6,7 @@ use crate::money::Fen;
 use crate::ops::replay::Tools;
 use crate::store::PaidAttempt;
 use crate::wechat::v2::query::{Asked, ask_payment};
+use crate::wechat::v2::refund_query::{self, RefundStatus, RefundsAsked, Which};
 
 /// A payment as WeChat holds it.
 #[derive(Debug, Clone)]
@@ -25,10 +26,20 @@ pub enum NotConfirmed {
     Unavailable(String),
 }
 
+impl NotConfirmed {
+    /// The result in the audit.
+    pub const fn result(&self) -> &'static str {
+        match self {
+            NotConfirmed::Differs => "payment_differs",
+            NotConfirmed::Unavailable(_) => "unconfirmed",
+        }
+    }
+}
+
 /// Asks WeChat about a payment; what it holds is what was reported.
 pub async fn confirm(tools: Tools<'_>, merchant: &Merchant, payment: &PaidAttempt) -> Result<Held, NotConfirmed> {
     let transaction_id = &payment.transaction_id;
-    let (said, is_refunded) = match ask_payment(tools.wechat, merchant, &payment.appid, transaction_id).await {
+    let (said, has_refunds) = match ask_payment(tools.wechat, merchant, &payment.appid, transaction_id).await {
         Asked::Fact(Fact::Paid(said), _) => (said, false),
         Asked::Fact(Fact::Refunded(said), _) => (said, true),
         Asked::Fact(_, _) => {
@@ -46,5 +57,23 @@ pub async fn confirm(tools: Tools<'_>, merchant: &Merchant, payment: &PaidAttemp
                         "WeChat holds another payment under this number than it reported");
         return Err(NotConfirmed::Differs);
     }
+    let is_refunded = has_refunds && went_back(tools, merchant, payment).await?;
     Ok(Held { total: said.total_fee, currency: said.fee_type, is_refunded })
+}
+
+/// Whether money of a payment that has refunds went back, or is on its way: WeChat may have closed each of them.
+async fn went_back(tools: Tools<'_>, merchant: &Merchant, payment: &PaidAttempt) -> Result<bool, NotConfirmed> {
+    let which = Which::Payment(payment.transaction_id.clone(), 0);
+    match refund_query::ask(tools.wechat, merchant, &payment.appid, &which).await {
+        // With more than a page of refunds one counts that moved money.
+        RefundsAsked::Found(found, _) => Ok(found.refunds.iter().any(|r| r.status != RefundStatus::Closed)
+            || !found.unreadable.is_empty()
+            || found.next_page(0).is_some()),
+        RefundsAsked::NotFound => Err(NotConfirmed::Unavailable("WeChat lists no refund of the payment".to_owned())),
+        RefundsAsked::Refused(error) => {
+            let why = format!("WeChat refuses the query of the refunds: {}: {}", error.code, error.message);
+            Err(NotConfirmed::Unavailable(why))
+        }
+        RefundsAsked::Unknown { why, .. } => Err(NotConfirmed::Unavailable(format!("WeChat: {why}"))),
+    }
 }

@@ -11,13 +11,14 @@ use crate::settling::on_both;
 
 impl InProcess {
     /// A person refunds in the merchant platform and WeChat sends no notification of it; the payer has the money.
-    pub(super) async fn refunded_silently(&self, out_trade_no: &str, refund_fee: i64) -> String {
+    pub async fn refunded_silently(&self, out_trade_no: &str, refund_fee: i64) -> String {
         let number = self.silent_console(out_trade_no, refund_fee).await;
         self.ends(&number, "SUCCESS").await;
         number
     }
 
-    async fn silent_console(&self, out_trade_no: &str, refund_fee: i64) -> String {
+    /// Money of a payment goes back in the merchant platform, of which nothing is reported.
+    pub async fn silent_console(&self, out_trade_no: &str, refund_fee: i64) -> String {
         let body = json!({"mch_id": MCH_ID, "out_trade_no": out_trade_no, "refund_fee": refund_fee, "notify": false});
         self.wechat_control("refunds/console", body).await["out_refund_no"].as_str().unwrap().to_owned()
     }

@@ -199,6 +199,35 @@ on_both! {
         service.finish().await;
     }
 
+    async fn held_money_that_went_back_elsewhere_cannot_be_accepted_though_no_report_of_it_came(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        let mut held = Vec::new();
+        for order_no in ["H650001", "H650002", "H650003"] {
+            service.place(order_no).await;
+            held.push(paid_as(&service, order_no, json!({"paid_at": yesterday(&service)})).await);
+            until_held(&service, order_no).await;
+        }
+        service.refunded_silently("H650001", 40).await;
+        let closed = service.silent_console("H650002", 40).await;
+        service.ends(&closed, "REFUNDCLOSE").await;
+        let (status, problem) = accept(&service, "H650001", &held[0]).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("payment_given_back")), "{problem}");
+        service.skip(2);
+        service.until_number("the refund", "SELECT COUNT(*) FROM refund_ledger", |n| n == 1).await;
+        let (status, order) = accept(&service, "H650002", &held[1]).await;
+        assert_eq!((status, &order["state"]), (200, &json!("paid")), "no money moved: {order}");
+        // Without WeChat's answer nothing is credited.
+        service.faults(json!([{"on": "orderquery", "kind": "system_error", "out_trade_no": "H650003"}])).await;
+        let (status, problem) = accept(&service, "H650003", &held[2]).await;
+        assert_eq!((status, &problem["retryable"]), (503, &json!(true)), "{problem}");
+        let credited = "SELECT COUNT(*) FROM ledger WHERE entry = 'accepted'";
+        assert_eq!(service.number(credited).await, 1);
+        service.clear_faults().await;
+        let (status, order) = accept(&service, "H650003", &held[2]).await;
+        assert_eq!((status, &order["state"]), (200, &json!("paid")), "{order}");
+        service.finish().await;
+    }
+
     async fn of_accepting_and_giving_back_at_once_exactly_one_happens(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         let mut outcomes = std::collections::BTreeSet::new();

@@ -3,6 +3,7 @@
 pub(super) mod call_slot;
 pub(super) mod cap;
 pub(super) mod commit;
+mod claim;
 mod elsewhere;
 pub(super) mod lock;
 pub(super) mod record;

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::cap::{count, needs_approval};
+use super::claim::{Claimed, claim_key, take_back};
 use super::lock::lock_refunds;
 use super::rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
 use crate::clock::Timestamp;
@@ -19,7 +20,7 @@ use crate::store::Store;
 use crate::store::approvals::types::ApprovalState;
 use crate::store::approvals::write::{end, waits};
 use crate::store::db::{Db, DbError, DbKind};
-use crate::store::entity::{idempotency_key, payment, refund, refund_evidence};
+use crate::store::entity::{payment, refund, refund_evidence};
 use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::order::rows::{broken, unknown};
@@ -238,6 +239,20 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
     if let Some(refused) = refused(tx, new).await? {
         return Ok(refused);
     }
+    let claimed = claim_key(tx, new).await?;
+    if claimed == Claimed::ForAnother {
+        return Ok(Reserved::KeyReused);
+    }
+    let reserved = reserve_unclaimed(tx, new, at).await?;
+    // A request that came to nothing is not what the key names: the corrected one may have it.
+    if claimed == Claimed::New && !matches!(reserved, Reserved::New(_)) {
+        take_back(tx, new).await?;
+    }
+    Ok(reserved)
+}
+
+/// Reserves and records what nothing speaks against but the amount.
+async fn reserve_unclaimed(tx: &WriteTx, new: &NewRefund, at: Timestamp) -> Result<Reserved, DbError> {
     let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
     let sql = "INSERT INTO refund_totals (merchant, transaction_id, out_trade_no, order_id, paid_fen, reserved_fen,
                                           refunded_fen, count, next_call_at_ms)
@@ -315,25 +330,7 @@ async fn refused(tx: &WriteTx, new: &NewRefund) -> Result<Option<Reserved>, DbEr
     } else if new.origin == RefundOrigin::Api && needs_approval(tx, new.alone(), new.created_at).await? {
         return Ok(Some(Reserved::NeedsApproval));
     }
-    Ok(if claim_key(tx, new).await? { None } else { Some(Reserved::KeyReused) })
-}
-
-/// Keeps the caller's name for the request; whether it names no other one.
-async fn claim_key(tx: &WriteTx, new: &NewRefund) -> Result<bool, DbError> {
-    let Some(key) = &new.idempotency else { return Ok(true) };
-    let row = idempotency_key::ActiveModel {
-        api_key: Set(key.api_key.clone()),
-        idempotency_key: Set(key.key.clone()),
-        content_hash: Set(new.refund_no.to_string()),
-        merchant: Set(new.merchant.to_string()),
-        // No order has an empty number.
-        order_no: Set(new.order_no.as_ref().map(ToString::to_string).unwrap_or_default()),
-        created_at_ms: Set(new.created_at.as_ms()),
-    };
-    tx.run(&idempotency_key::Entity::insert(row).on_conflict_do_nothing()).await?;
-    let id = (key.api_key.clone(), key.key.clone());
-    let kept = tx.find_one(idempotency_key::Entity::find_by_id(id)).await?;
-    Ok(kept.is_some_and(|kept| kept.content_hash == new.refund_no.as_str() && kept.merchant == new.merchant.as_str()))
+    Ok(None)
 }
 
 fn by_number(merchant: &MerchantKey, refund_no: &OutRefundNo) -> sea_orm::Select<refund::Entity> {

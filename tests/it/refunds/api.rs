@@ -67,6 +67,24 @@ on_both! {
         service.finish().await;
     }
 
+    async fn a_key_of_a_refund_that_was_refused_names_the_corrected_one(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("I600001").await;
+        let with_key = |body: Value| {
+            let url = format!("{}/v1/orders/I600001/refunds", service.base);
+            let request = service.http.post(url).bearer_auth(API_KEY).header("idempotency-key", "k6");
+            answer(request.header("content-type", "application/json").body(body.to_string()))
+        };
+        let (status, problem) = with_key(json!({"refund_no": "I6-a", "amount_fen": 101})).await.unwrap();
+        assert_eq!((status, &problem["code"]), (409, &json!("refund_exceeds")), "{problem}");
+        let (status, refund) = with_key(json!({"refund_no": "I6-b", "amount_fen": 60})).await.unwrap();
+        assert_eq!((status, &refund["refund_no"]), (200, &json!("I6-b")), "{refund}");
+        // From now on it names that one, also where a further request is for too much.
+        let (status, problem) = with_key(json!({"refund_no": "I6-c", "amount_fen": 1})).await.unwrap();
+        assert_eq!((status, &problem["code"]), (422, &json!("key_reused")), "{problem}");
+        service.finish().await;
+    }
+
     async fn a_pending_refund_says_where_it_is_found_and_that_it_has_not_failed(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("I300001").await;

@@ -276,5 +276,5 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
 /// The order is asked about at once.
 async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbError> {
     let queries = Queries { next_at: Some(now), answered_at: None, ..order.queries };
-    ctx.store.schedule_query(order.id, order.version, queries).await
+    ctx.store.schedule_query(order.id, order.version, order.queries.next_at, queries).await
 }

@@ -180,7 +180,9 @@ impl HttpState {
             return self.refresh(order).await;
         }
         let (merchant, order_no) = (&order.order.merchant, &order.order.order_no);
-        let is_asked = !order.order.payments.is_empty() && self.may_ask_for_refunds(merchant, order_no);
+        // Another system may have been paid under the number of an order that failed.
+        let is_asked = !order.order.payments.is_empty() || order.order.state == OrderState::Failed;
+        let is_asked = is_asked && self.may_ask_for_refunds(merchant, order_no);
         if is_asked { self.ask(order).await } else { Ok(order) }
     }
 

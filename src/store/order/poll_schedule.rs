@@ -54,15 +54,36 @@ impl Store {
     }
 
     /// Sets when an order is polled next, if ever. Not a change of the order: nothing about the money moved, so its
-    /// version stays. `version` is the one that was polled: a newer version has set its own poll time.
-    pub async fn schedule_query(&self, order_id: i64, version: i64, queries: Queries) -> Result<(), DbError> {
-        let sql = "UPDATE orders SET queries_done = $3,
-                     next_query_at_ms = CASE WHEN state IN ('requested', 'payable') THEN $4 END,
-                     next_look_at_ms = CASE WHEN state IN ('requested', 'payable') THEN NULL ELSE $4 END,
-                     answered_at_ms = COALESCE($5, answered_at_ms)
-                   WHERE id = $1 AND version = $2";
-        let (next, answered) = (queries.next_at.map(Timestamp::as_ms), queries.answered_at.map(Timestamp::as_ms));
-        let values = [order_id.into(), version.into(), i64::from(queries.done).into(), next.into(), answered.into()];
+    /// version stays. `version` is the one that was polled: a newer version has set its own poll time. `due` is when
+    /// the next poll was due as the order was read: an earlier one that was requested since then
+    /// ([`Store::poll_order_by`]) stays.
+    pub async fn schedule_query(
+        &self,
+        order_id: i64,
+        version: i64,
+        due: Option<Timestamp>,
+        queries: Queries,
+    ) -> Result<(), DbError> {
+        let next = format!(
+            "CASE WHEN {DUE} <> COALESCE($6, -1) AND {DUE} < COALESCE($4, {}) THEN {DUE} ELSE $4 END",
+            i64::MAX
+        );
+        let sql = format!(
+            "UPDATE orders SET queries_done = $3,
+               next_query_at_ms = CASE WHEN state IN ('requested', 'payable') THEN {next} END,
+               next_look_at_ms = CASE WHEN state IN ('requested', 'payable') THEN NULL ELSE {next} END,
+               answered_at_ms = COALESCE($5, answered_at_ms)
+             WHERE id = $1 AND version = $2"
+        );
+        let at = |time: Option<Timestamp>| time.map(Timestamp::as_ms);
+        let values = [
+            order_id.into(),
+            version.into(),
+            i64::from(queries.done).into(),
+            at(queries.next_at).into(),
+            at(queries.answered_at).into(),
+            at(due).into(),
+        ];
         self.db.execute("order.schedule", sql, values).await?;
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::claim::place_again;
 use super::corrected::{corrected, moved};
 use super::submit::{Target, place};
 use crate::bus::Verdict;
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
@@ -75,6 +76,8 @@ struct Polling<'a> {
     ctx: &'a Context,
     merchant: &'a Merchant,
     stored: StoredOrder,
+    /// When the order's next poll was due as it was read.
+    due: Option<Timestamp>,
     /// The unified order of the current attempt must be repeated.
     resubmit: bool,
     /// This poll opened a new attempt: no other process has called WeChat for it.
@@ -93,16 +96,22 @@ struct Polling<'a> {
     refund_refused: Option<(RefundRefusal, bool)>,
 }
 
-/// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and
-/// says when to poll again.
-pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, stored: StoredOrder, why: Why) -> Verdict {
-    let matters = |state: AttemptState| match state {
+/// Whether an attempt is asked about.
+const fn matters(state: AttemptState, why: Why) -> bool {
+    match state {
         // A closed number, too: slow money may arrive on it, or it was closed here because WeChat did not know it yet.
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable | AttemptState::Closed => true,
         // A paid order is polled while something of it is open, or because WeChat reported refunds.
         AttemptState::Paid => true,
-        AttemptState::Failed => false,
-    };
+        // WeChat took nothing on for it, but the number may be another system's, which was paid: what a caller or a
+        // bill asks about is asked at WeChat.
+        AttemptState::Failed => why.refresh,
+    }
+}
+
+/// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and
+/// says when to poll again.
+pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, stored: StoredOrder, why: Why) -> Verdict {
     let stored = match corrected(ctx, merchant, stored).await {
         Ok(stored) => stored,
         Err(e) => return failed(e),
@@ -110,12 +119,13 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
     // A number of which no call was executed needs no question: it is called for again.
     let refused = Target::current(&stored, ctx.clock.now()).filter(Target::is_unused).map(Target::into_number);
     let asked = |number: &OutTradeNo| refused.as_ref() != Some(number);
-    let attempts = stored.order.attempts.iter().filter(|a| matters(a.state)).map(|a| a.out_trade_no.clone());
+    let attempts = stored.order.attempts.iter().filter(|a| matters(a.state, why)).map(|a| a.out_trade_no.clone());
     let numbers: Vec<OutTradeNo> = attempts.filter(asked).collect();
     let version = stored.order.version;
     let mut polling = Polling {
         ctx,
         merchant,
+        due: stored.order.queries.next_at,
         stored,
         resubmit: refused.is_some(),
         opened: false,
@@ -280,6 +290,7 @@ impl Polling<'_> {
                 // Pauses count from the change before this poll.
                 let updated_at = self.stored.updated_at;
                 self.stored = StoredOrder { updated_at, ..*after };
+                self.due = self.stored.order.queries.next_at;
             }
             Ok(Applied::AskAgain { order, resubmit, .. }) => {
                 self.stored = *order;
@@ -314,7 +325,7 @@ impl Polling<'_> {
         let planned = order.queries.next_at.filter(|planned| refresh && *planned > now);
         let next_at = planned.map_or(now.after(pause), |planned| planned.min(now.after(pause)));
         let queries = Queries { next_at: Some(next_at), answered_at: None, ..order.queries };
-        match self.ctx.store.schedule_query(order.id, order.version, queries).await {
+        match self.ctx.store.schedule_query(order.id, order.version, self.due, queries).await {
             Ok(()) => self.note_answer().await,
             Err(e) => Some(failed(e)),
         }
@@ -345,7 +356,7 @@ impl Polling<'_> {
             next_at = next_at.or(Some(soon).filter(|_| order.has_misfit())).map(|at| at.min(soon));
         }
         let queries = Queries { done, next_at, answered_at };
-        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
+        self.ctx.store.schedule_query(order.id, order.version, self.due, queries).await.err().map(failed)
     }
     /// Notes that WeChat answered, if it did.
     async fn note_answer(&self) -> Option<Verdict> {

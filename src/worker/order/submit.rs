@@ -169,7 +169,7 @@ pub async fn submit(ctx: &Context, target: Target, repeated: bool) -> Submitted 
                 let planned = order.queries.next_at.filter(|planned| *planned > now);
                 let next_at = Some(planned.map_or(at, |planned| planned.min(at)));
                 let queries = Queries { next_at, answered_at: None, ..order.queries };
-                let scheduled = ctx.store.schedule_query(order.id, order.version, queries).await;
+                let scheduled = ctx.store.schedule_query(order.id, order.version, order.queries.next_at, queries).await;
                 return scheduled.map_or_else(failed, |()| Verdict::Done).into();
             }
             Ok(Applied::Refused { refusal, first }) => return refused(&refusal, first).into(),

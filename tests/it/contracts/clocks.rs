@@ -82,11 +82,13 @@ on_both_databases! {
                     let now = NOW.after(age);
                     let plan = next_query(&order, done, now);
                     let queries = Queries { done, next_at: Some(plan), answered_at: None };
-                    stage.store.schedule_query(order.id, order.version, queries).await.unwrap();
+                    let due = Some(stage.next().await);
+                    stage.store.schedule_query(order.id, order.version, due, queries).await.unwrap();
                     assert_eq!(recall(now).await, 0, "{age:?}, {done} done: {plan}");
                     let plan = next_query(&order, done, now.after(DAY));
                     let queries = Queries { done, next_at: Some(plan), answered_at: None };
-                    stage.store.schedule_query(order.id, order.version, queries).await.unwrap();
+                    let due = Some(stage.next().await);
+                    stage.store.schedule_query(order.id, order.version, due, queries).await.unwrap();
                     recalled += recall(now).await;
                     let waits = stage.next().await.since(now);
                     let longest = if age < DAY { HOUR } else { DAY } + seconds(60);

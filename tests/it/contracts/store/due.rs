@@ -123,6 +123,29 @@ on_both_databases! {
         assert_eq!(known.iter().map(ToString::to_string).collect::<Vec<_>>(), ["main", "other"]);
     }
 
+    async fn a_poll_requested_while_an_order_is_polled_stays(stage) {
+        stage.recorded(1).await;
+        let order = stage.store.order(&merchant(), &order_no(1)).await.unwrap().unwrap().order;
+        let (id, version, read) = (order.id, order.version, order.queries.next_at);
+        let at = |seconds| Some(NOW.after(Duration::from_secs(seconds)));
+        let due = async || stage.store.order(&merchant(), &order_no(1)).await.unwrap().unwrap().order.queries.next_at;
+        let schedule = async |read, next_at| {
+            let queries = Queries { next_at, ..order.queries };
+            stage.store.schedule_query(id, version, read, queries).await.unwrap();
+        };
+        schedule(read, at(3000)).await;
+        assert_eq!(due().await, at(3000));
+        stage.store.poll_order_by(id, NOW.after(Duration::from_secs(60))).await.unwrap();
+        for later in [at(600), None] {
+            schedule(at(3000), later).await;
+            assert_eq!(due().await, at(60), "{later:?}");
+        }
+        schedule(at(3000), at(20)).await;
+        assert_eq!(due().await, at(20));
+        schedule(at(20), None).await;
+        assert_eq!(due().await, None);
+    }
+
     async fn orders_are_taken_in_the_order_in_which_they_were_due_whatever_their_state(stage) {
         for n in 1..=4 {
             stage.recorded(n).await;
@@ -133,7 +156,7 @@ on_both_databases! {
             let sql = "UPDATE orders SET next_query_at_ms = NULL, state = $2 WHERE id = $1";
             stage.store.db().execute("test", String::from(sql), [order.order.id.into(), state.into()]).await.unwrap();
             let queries = Queries { next_at: Some(at), ..order.order.queries };
-            stage.store.schedule_query(order.order.id, order.order.version, queries).await.unwrap();
+            stage.store.schedule_query(order.order.id, order.order.version, None, queries).await.unwrap();
         }
         let lease = stage.store.lease("pending_queries", "me", Duration::from_secs(60)).await.unwrap().unwrap();
         let at = NOW.after(Duration::from_secs(25));

@@ -103,6 +103,24 @@ on_both! {
         service.finish().await;
     }
 
+    async fn money_on_a_number_that_failed_here_is_found_when_it_is_asked_about(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        service.faults(json!([{"on": "notify", "kind": "drop"}])).await;
+        service.placed_elsewhere("F170001").await;
+        let (status, problem) = service.post("/v1/orders", &jsapi("F170001", 100)).await;
+        assert_eq!(status, 422, "{problem}");
+        let (_, order) = service.get("/v1/orders/F170001?refresh=1").await;
+        assert_eq!((&order["state"], &order["payments"]), (&json!("failed"), &json!([])), "unpaid still: {order}");
+        service.wechat_control("pay", json!({"out_trade_no": "F170001"})).await;
+        service.skip(60);
+        let (status, order) = service.get("/v1/orders/F170001?refresh=1").await;
+        assert_eq!((status, order["payments"].as_array().map(Vec::len)), (200, Some(1)), "{order}");
+        let entered = "SELECT COUNT(*) FROM ledger WHERE order_no = 'F170001' AND entry = 'payment'";
+        assert_eq!(service.number(entered).await, 1);
+        assert_eq!(service.wechat_calls("closeorder", "F170001").await.len(), 0, "it is not ours to close");
+        service.finish().await;
+    }
+
     async fn a_first_call_that_is_put_off_leaves_a_number_that_was_never_used(db: TestDb) {
         let mut service = TestService::new().on(db).in_process().await;
         service.put_calls_off().await;

@@ -30,7 +30,7 @@ fn accepted(refund: &Refund, refund_id: &str, now: Timestamp) -> RefundDecision 
         RefundState::Requested | RefundState::Unknown => taken_on(refund, refund_id, now),
         // The answer to a repeat that crossed another one's.
         RefundState::Processing | RefundState::Abnormal | RefundState::Succeeded => RefundDecision::AlreadyApplied,
-        RefundState::Failed => RefundDecision::Refused(RefundRefusal::AliveAfterFailure),
+        RefundState::Failed => RefundDecision::Doubtful(RefundRefusal::AliveAfterFailure),
     }
 }
 
@@ -146,12 +146,12 @@ fn status(refund: &Refund, seen: &RefundSeen, now: Timestamp) -> RefundDecision 
             failed(refund, Some(&seen.refund_id), WechatError { code: "REFUNDCLOSE".into(), message })
         }
         (Says::Success { .. }, State::Succeeded) | (Says::Closed, State::Failed) => RefundDecision::AlreadyApplied,
-        (Says::Processing | Says::Change | Says::Closed, State::Succeeded) => {
-            RefundDecision::Refused(RefundRefusal::UndoneAfterSuccess)
+        (Says::Processing | Says::Change, State::Succeeded) => {
+            RefundDecision::Doubtful(RefundRefusal::UndoneAfterSuccess)
         }
-        (Says::Processing | Says::Success { .. } | Says::Change, State::Failed) => {
-            RefundDecision::Refused(RefundRefusal::AliveAfterFailure)
-        }
+        (Says::Closed, State::Succeeded) => RefundDecision::Refused(RefundRefusal::UndoneAfterSuccess),
+        (Says::Processing | Says::Change, State::Failed) => RefundDecision::Doubtful(RefundRefusal::AliveAfterFailure),
+        (Says::Success { .. }, State::Failed) => RefundDecision::Refused(RefundRefusal::AliveAfterFailure),
     }
 }
 

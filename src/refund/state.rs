@@ -125,6 +125,9 @@ pub enum RefundDecision {
         /// When.
         at: Timestamp,
     },
+    /// The fact contradicts the stored refund unless it is older than the refund's end: an answer that was under way
+    /// while another one ended it. Nothing changes; WeChat must be asked again.
+    Doubtful(RefundRefusal),
     /// The fact contradicts the stored refund. Nothing changes; an operator must investigate.
     Refused(RefundRefusal),
 }
@@ -192,15 +195,6 @@ pub enum RefundRefusal {
 }
 
 impl RefundRefusal {
-    /// Whether WeChat may mean how the refund stood before it ended: its answer was under way while another one ended
-    /// the refund. Asked again, it says so.
-    pub const fn may_be_outdated(self) -> bool {
-        match self {
-            RefundRefusal::UndoneAfterSuccess | RefundRefusal::AliveAfterFailure => true,
-            RefundRefusal::Differs | RefundRefusal::AnotherPayment | RefundRefusal::RefundIdDiffers => false,
-        }
-    }
-
     /// A short stable name, for metrics and dead letters.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@
 
 use super::apply::{Applied, ApplyError, PollTiming, apply};
 use super::list::{AGAIN, Listing, list};
-use super::poll::{self, confirm, seen, source};
+use super::poll::{self, seen, source};
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundStanding};
 use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
@@ -30,6 +30,8 @@ pub enum Adopted {
         /// The row that it contradicts.
         row: Option<i64>,
     },
+    /// It contradicts its row, unless the list is older than the refund's end; WeChat did not say it again.
+    Unconfirmed,
     /// Refunds of ours hold what it took; theirs come to their end first.
     NoRoom,
 }
@@ -98,13 +100,14 @@ pub async fn adopt(
     let (source, timing) = (source(merchant, raw), PollTiming::Unscheduled);
     let refusal = match apply(ctx, &merchant.key, refund_no, fact, source, notification.clone(), timing).await? {
         Applied::Changed | Applied::Unchanged => return Ok(Adopted::Known),
-        Applied::Refused(refusal) => refusal,
+        Applied::Refused(refusal) => return Ok(Adopted::Refused { refusal, row }),
+        Applied::Doubtful(refusal) => refusal,
     };
     let stored = ctx.store.refund(&merchant.key, refund_no).await?.ok_or(ApplyError::Gone)?;
-    Ok(match confirm(ctx, merchant, &stored, refusal, notification, timing).await? {
+    Ok(match poll::confirm(ctx, merchant, &stored, refusal, notification, timing).await? {
         poll::Learnt::Changed | poll::Learnt::Unchanged(_) => Adopted::Known,
         poll::Learnt::Refused(refusal) => Adopted::Refused { refusal, row },
-        poll::Learnt::NotFound | poll::Learnt::NoAnswer => Adopted::Refused { refusal, row },
+        poll::Learnt::Unconfirmed(_) | poll::Learnt::NotFound | poll::Learnt::NoAnswer => Adopted::Unconfirmed,
     })
 }
 
@@ -186,7 +189,7 @@ pub async fn adopt_all(
         for refund in &found.refunds {
             match adopt(ctx, merchant, owner, (found, refund, raw), None).await? {
                 Adopted::Known => {}
-                Adopted::NoRoom => learnt.complete = false,
+                Adopted::NoRoom | Adopted::Unconfirmed => learnt.complete = false,
                 Adopted::Refused { refusal, row } => {
                     tracing::error!(refund_no = %refund.out_refund_no, %refusal, "a listed refund contradicts its row");
                     learnt.refused.push((refusal, row));

@@ -19,6 +19,8 @@ pub enum Applied {
     Changed,
     /// The refund said so already, or nothing follows yet.
     Unchanged,
+    /// The fact contradicts the refund unless it is older than the refund's end.
+    Doubtful(RefundRefusal),
     /// The fact contradicts the refund.
     Refused(RefundRefusal),
 }
@@ -81,6 +83,7 @@ pub async fn apply(
                 }
                 return Ok(Applied::Unchanged);
             }
+            RefundDecision::Doubtful(refusal) => return Ok(Applied::Doubtful(refusal)),
             RefundDecision::Refused(refusal) => return Ok(Applied::Refused(refusal)),
         };
         let (next, news) = (change.next.clone(), change.news);

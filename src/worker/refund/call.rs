@@ -172,7 +172,7 @@ async fn doubted(
         Learnt::Refused(RefundRefusal::AnotherPayment) if matches!(unknown, RefundFact::Refused(_)) => {
             taken(ctx, merchant, stored, unknown, of_query()).await
         }
-        Learnt::Refused(refusal) => Ok(Called::Refused(refusal)),
+        Learnt::Refused(refusal) | Learnt::Unconfirmed(refusal) => Ok(Called::Refused(refusal)),
         Learnt::NotFound => refused(ctx, merchant, stored, error, (unknown, of_query())).await,
         Learnt::NoAnswer => taken(ctx, merchant, stored, unheard, RefundSource::Call { raw: None }).await,
     }

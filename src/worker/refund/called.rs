@@ -33,11 +33,12 @@ pub async fn taken(
     let timing = PollTiming::Scheduled;
     let refusal = match apply(ctx, &r.merchant, &r.refund_no, fact, source, None, timing).await? {
         Applied::Changed | Applied::Unchanged => return Ok(Called::Answered),
-        Applied::Refused(refusal) => refusal,
+        Applied::Refused(refusal) => return Ok(Called::Refused(refusal)),
+        Applied::Doubtful(refusal) => refusal,
     };
     Ok(match confirm(ctx, merchant, stored, refusal, None, timing).await? {
         Learnt::Changed | Learnt::Unchanged(_) => Called::Answered,
-        Learnt::Refused(refusal) => Called::Refused(refusal),
+        Learnt::Refused(refusal) | Learnt::Unconfirmed(refusal) => Called::Refused(refusal),
         Learnt::NotFound | Learnt::NoAnswer => Called::Refused(refusal),
     })
 }

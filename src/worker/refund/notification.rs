@@ -75,7 +75,7 @@ async fn ours(
     let learnt = ask(ctx, merchant, stored, Some(settled), PollTiming::Unscheduled).await?;
     let is_open = match learnt {
         Learnt::Unchanged(status) => status != hint.status,
-        Learnt::NotFound | Learnt::NoAnswer => true,
+        Learnt::NotFound | Learnt::NoAnswer | Learnt::Unconfirmed(_) => true,
         Learnt::Changed | Learnt::Refused(_) => false,
     };
     if is_open {
@@ -93,7 +93,9 @@ async fn ours(
             ctx.store.note_contradiction(stored.refund.id, refusal.reason()).await?;
             Ok(parked(ctx, record, refusal.reason(), &refusal.to_string()).await)
         }
-        Learnt::NoAnswer => Ok(Verdict::Retry { after: Duration::from_secs(5), why: "WeChat does not answer".into() }),
+        Learnt::NoAnswer | Learnt::Unconfirmed(_) => {
+            Ok(Verdict::Retry { after: Duration::from_secs(5), why: "WeChat does not answer".into() })
+        }
     }
 }
 
@@ -173,6 +175,9 @@ async fn theirs(
             // This one is the dead letter of it.
             is_first(ctx, refusal, row).await?;
             Ok(parked(ctx, report.record, refusal.reason(), &refusal.to_string()).await)
+        }
+        Adopted::Unconfirmed => {
+            Ok(Verdict::Retry { after: Duration::from_secs(5), why: "WeChat does not answer".into() })
         }
         Adopted::NoRoom => {
             let why = "refunds of ours hold what this one took";

@@ -18,6 +18,8 @@ pub enum Learnt {
     Changed,
     /// WeChat said how it stands, and nothing followed.
     Unchanged(RefundStatus),
+    /// WeChat said what cannot be, unless it meant how the refund stood before it ended, and did not say it again.
+    Unconfirmed(RefundRefusal),
     /// WeChat says what cannot be.
     Refused(RefundRefusal),
     /// WeChat knows no such refund.
@@ -40,13 +42,17 @@ pub async fn ask(
     timing: PollTiming,
 ) -> Result<Learnt, ApplyError> {
     match ask_once(ctx, merchant, stored, notification.clone(), timing).await? {
-        Learnt::Refused(refusal) => confirm(ctx, merchant, stored, refusal, notification, timing).await,
-        learnt @ (Learnt::Changed | Learnt::Unchanged(_) | Learnt::NotFound | Learnt::NoAnswer) => Ok(learnt),
+        Learnt::Unconfirmed(refusal) => confirm(ctx, merchant, stored, refusal, notification, timing).await,
+        learnt @ (Learnt::Changed
+        | Learnt::Unchanged(_)
+        | Learnt::Refused(_)
+        | Learnt::NotFound
+        | Learnt::NoAnswer) => Ok(learnt),
     }
 }
 
-/// Asks again about a refund that WeChat's answer contradicts, where that answer may be older than the refund's end.
-/// The contradiction stands unless WeChat takes it back.
+/// Asks again about a refund that an answer contradicts which may be older than the refund's end. What WeChat says
+/// again is no longer that; without an answer it remains unconfirmed.
 pub async fn confirm(
     ctx: &Context,
     merchant: &Merchant,
@@ -55,11 +61,9 @@ pub async fn confirm(
     notification: Option<NotificationRecord>,
     timing: PollTiming,
 ) -> Result<Learnt, ApplyError> {
-    if !refusal.may_be_outdated() {
-        return Ok(Learnt::Refused(refusal));
-    }
     Ok(match ask_once(ctx, merchant, stored, notification, timing).await? {
-        Learnt::NotFound | Learnt::NoAnswer => Learnt::Refused(refusal),
+        Learnt::Unconfirmed(again) => Learnt::Refused(again),
+        Learnt::NotFound | Learnt::NoAnswer => Learnt::Unconfirmed(refusal),
         learnt @ (Learnt::Changed | Learnt::Unchanged(_) | Learnt::Refused(_)) => learnt,
     })
 }
@@ -85,6 +89,7 @@ async fn ask_once(
     Ok(match apply(ctx, &merchant.key, refund_no, fact, source(merchant, &raw), notification, timing).await? {
         Applied::Changed => Learnt::Changed,
         Applied::Unchanged => Learnt::Unchanged(refund.status),
+        Applied::Doubtful(refusal) => Learnt::Unconfirmed(refusal),
         Applied::Refused(refusal) => Learnt::Refused(refusal),
     })
 }

@@ -83,7 +83,8 @@ async fn step(
             Learnt::Changed | Learnt::Unchanged(_) => return Ok(None),
             // Whether ours can be is known from the answer to its own call.
             Learnt::Refused(RefundRefusal::AnotherPayment) if state.wants_call() && !only_ask => {}
-            Learnt::Refused(refusal) => return Ok(Some(refusal)),
+            // The refund has ended and is not polled again: a person is better asked in vain than not.
+            Learnt::Refused(refusal) | Learnt::Unconfirmed(refusal) => return Ok(Some(refusal)),
             // Who only asks moves nothing: the call that is due comes when it is due.
             Learnt::NotFound if only_ask => {
                 ctx.store.refund_answered(stored.refund.id, ctx.clock.now()).await.map_err(ApplyError::from)?;

@@ -32,7 +32,7 @@ impl InProcess {
     pub async fn poll_the_order(&self, order_no: &str) {
         let order = self.stored(order_no).await.order;
         let now = Queries { next_at: Some(self.clock.now()), answered_at: None, ..order.queries };
-        self.store.schedule_query(order.id, order.version, now).await.unwrap();
+        self.store.schedule_query(order.id, order.version, order.queries.next_at, now).await.unwrap();
         self.skip(1);
         self.until("polled", order_no, |s| s.order.queries.next_at != now.next_at).await;
     }

@@ -203,12 +203,8 @@ impl Line {
     }
 
     async fn ask(&mut self, batch: usize) -> Result<(), String> {
-        let request = BatchConfig {
-            batch,
-            expires: Some(PULL_EXPIRES),
-            idle_heartbeat: HEARTBEAT,
-            ..BatchConfig::default()
-        };
+        let request =
+            BatchConfig { batch, expires: Some(PULL_EXPIRES), idle_heartbeat: HEARTBEAT, ..BatchConfig::default() };
         let reply = Subject::from(format!("{}.{batch}", self.inbox));
         self.consumer.request_batch(request, reply).await.map_err(|e| e.to_string())?;
         self.outstanding += batch;

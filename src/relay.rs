@@ -5,7 +5,9 @@
 //! waits for the other: the HTTP feed has an event as soon as it has its position, whatever the bus is doing. An event
 //! is published with its own id as the message id and marked afterwards: a relay that dies in between publishes it
 //! again, and the bus or the consumer drops the repeat by its id. Two events of one order are never on their way at
-//! once, so their order holds. Nothing outside subscribes to the embedded bus, so there events are only marked.
+//! once, so their order holds. A process that was paused for longer than the bus knows ids would store an older event
+//! again behind newer ones: events that may travel at once are published only while the lease is still held. Nothing
+//! outside subscribes to the embedded bus, so there events are only marked.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -160,9 +162,7 @@ impl Leased<'_> {
         let Some(lease) = self.keep().await? else { return Ok(Round::NotMine) };
         let done = match self.work {
             Work::Feed => place(self.store, &lease).await?,
-            Work::Relay if self.bus.has_outside_subscribers() => {
-                relay_some(self.store, self.bus, self.clock, &lease).await?
-            }
+            Work::Relay if self.bus.has_outside_subscribers() => self.relay_some(&lease).await?,
             Work::Relay => mark_all(self.store, self.clock, &lease).await?,
         };
         if matches!(done, Round::NotMine) {
@@ -181,6 +181,32 @@ impl Leased<'_> {
         let taken = Instant::now();
         self.held = self.store.lease(self.work.name(), self.holder, self.lease_for).await?.map(|lease| (lease, taken));
         Ok(self.held.as_ref().map(|(lease, _)| lease.clone()))
+    }
+
+    async fn relay_some(&mut self, lease: &Lease) -> Result<Round, RelayError> {
+        let events = self.store.unrelayed_events(BATCH).await?;
+        let Some(last) = events.last().map(|e| e.position) else { return Ok(Round::Idle) };
+        let is_whole = events.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
+        crate::failpoint::point("relay.selected");
+        for wave in waves(events) {
+            if !self.still_holds(lease).await? {
+                tracing::info!(work = self.work.name(), "another process took over: the rest is left to it");
+                return Ok(Round::NotMine);
+            }
+            try_join_all(wave.into_iter().map(|event| publish(self.bus, event))).await?;
+        }
+        crate::failpoint::point("relay.published");
+        if self.store.mark_relayed(lease, last, self.clock.now()).await? == Fenced::Lost {
+            return Ok(Round::NotMine);
+        }
+        crate::failpoint::point("relay.marked");
+        Ok(if is_whole { Round::Busy } else { Round::Some })
+    }
+
+    /// Whether no other process has had the lease since it was taken; renews it where that is due. The database is
+    /// asked each time: the clocks of a host that was suspended may have stood still.
+    async fn still_holds(&mut self, lease: &Lease) -> Result<bool, DbError> {
+        Ok(self.keep().await?.as_ref() == Some(lease) && self.store.is_held(lease).await?)
     }
 }
 
@@ -203,22 +229,6 @@ async fn mark_all(store: &Store, clock: &Clock, lease: &Lease) -> Result<Round, 
     }
     crate::failpoint::point("relay.marked");
     Ok(Round::Idle)
-}
-
-async fn relay_some(store: &Store, bus: &Bus, clock: &Clock, lease: &Lease) -> Result<Round, RelayError> {
-    let events = store.unrelayed_events(BATCH).await?;
-    let Some(last) = events.last().map(|e| e.position) else { return Ok(Round::Idle) };
-    let is_whole = events.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
-    crate::failpoint::point("relay.selected");
-    for wave in waves(events) {
-        try_join_all(wave.into_iter().map(|event| publish(bus, event))).await?;
-    }
-    crate::failpoint::point("relay.published");
-    if store.mark_relayed(lease, last, clock.now()).await? == Fenced::Lost {
-        return Ok(Round::NotMine);
-    }
-    crate::failpoint::point("relay.marked");
-    Ok(if is_whole { Round::Busy } else { Round::Some })
 }
 
 async fn publish(bus: &Bus, event: FeedEvent) -> Result<(), PublishError> {

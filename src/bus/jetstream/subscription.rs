@@ -1,8 +1,10 @@
 //! Deliveries from a durable pull consumer.
 //!
-//! One inbox for the life of the loop, and a small pull request whenever workers become free: never more is asked for
-//! than can be worked on. What must stay true: the count of what is outstanding may be too high for a while (then
-//! heartbeats stop and it is set right) but the loop never waits for ever on a request that the server has forgotten.
+//! One inbox for the life of the loop, and a pull request whenever a good part of the free workers has none: never more
+//! is asked for than can be worked on, and of all processes together the server keeps some hundred requests of a
+//! consumer (`max_waiting`). What must stay true: the count of what is outstanding may be too high for a while (then
+//! heartbeats stop and it is set right) but the loop never waits for ever on a request that the server has forgotten,
+//! and a request that is refused is made again after a pause.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +31,10 @@ const PULL_EXPIRES: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the requests count as lost.
 const SILENCE: Duration = Duration::from_millis(2500);
-/// Pauses between attempts to reach the consumer.
+/// A request is for at least one of so many free workers, unless nothing is outstanding: a request for each worker that
+/// becomes free would use up those that the server keeps.
+const PART_OF_FREE: usize = 4;
+/// Pauses between attempts to reach the consumer, and before a request that was refused is made again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// A consumer's pull requests and what came of them.
@@ -44,13 +49,17 @@ pub(in crate::bus) struct Supply {
     pause: Duration,
 }
 
-/// An inbox and the requests whose messages come there.
+/// An inbox and the requests whose messages come there. The reply subject of a request ends with the number of messages
+/// that it asks for: what the server says of a request comes to that subject.
 struct Line {
     consumer: PullConsumer,
     inbox: Subject,
     messages: Subscriber,
     outstanding: usize,
     heard: Instant,
+    /// Nothing is asked for before.
+    ask_at: Instant,
+    pause: Duration,
 }
 
 impl Supply {
@@ -112,17 +121,9 @@ impl Supply {
             Some(line) => line,
             none => none.insert(open(&self.core, &self.stream, &self.spec).await?),
         };
-        if line.outstanding < free {
-            let request = BatchConfig {
-                batch: free - line.outstanding,
-                expires: Some(PULL_EXPIRES),
-                idle_heartbeat: HEARTBEAT,
-                ..BatchConfig::default()
-            };
-            let asked = request.batch;
-            line.consumer.request_batch(request, line.inbox.clone()).await.map_err(|e| e.to_string())?;
-            line.outstanding += asked;
-            line.heard = line.heard.max(Instant::now());
+        let must_pause = line.ask_at > Instant::now();
+        if !must_pause && line.is_short(free) {
+            line.ask(free - line.outstanding).await?;
         }
         let first = tokio::select! {
             biased;
@@ -133,6 +134,7 @@ impl Supply {
                 line.outstanding = 0;
                 return Ok(Vec::new());
             }
+            () = tokio::time::sleep_until(line.ask_at), if must_pause && line.is_short(free) => return Ok(Vec::new()),
             () = tokio::time::sleep_until(line.heard + SILENCE) => {
                 line.outstanding = 0;
                 return Err("the server stopped answering".to_owned());
@@ -188,15 +190,45 @@ async fn open(core: &Core, stream: &str, spec: &ConsumerSpec) -> Result<Line, St
         }
     };
     let inbox = Subject::from(core.client.new_inbox());
-    let messages = core.client.subscribe(inbox.clone()).await.map_err(|e| e.to_string())?;
-    Ok(Line { consumer, inbox, messages, outstanding: 0, heard: Instant::now() })
+    let messages = core.client.subscribe(format!("{inbox}.*")).await.map_err(|e| e.to_string())?;
+    let now = Instant::now();
+    Ok(Line { consumer, inbox, messages, outstanding: 0, heard: now, ask_at: now, pause: RETRY.0 })
 }
 
 impl Line {
+    /// Whether another request is to be made for so many free workers.
+    fn is_short(&self, free: usize) -> bool {
+        let missing = free.saturating_sub(self.outstanding);
+        missing > 0 && (self.outstanding == 0 || missing * PART_OF_FREE >= free)
+    }
+
+    async fn ask(&mut self, batch: usize) -> Result<(), String> {
+        let request =
+            BatchConfig { batch, expires: Some(PULL_EXPIRES), idle_heartbeat: HEARTBEAT, ..BatchConfig::default() };
+        let reply = Subject::from(format!("{}.{batch}", self.inbox));
+        self.consumer.request_batch(request, reply).await.map_err(|e| e.to_string())?;
+        self.outstanding += batch;
+        self.heard = self.heard.max(Instant::now());
+        Ok(())
+    }
+
+    /// Waits before the next request, longer each time until a message comes.
+    fn put_off(&mut self, why: &str) {
+        let now = Instant::now();
+        if self.ask_at > now {
+            return;
+        }
+        let consumer = &self.consumer.cached_info().name;
+        tracing::warn!(consumer, why, "a request for messages was refused; it is made again");
+        self.ask_at = now + self.pause;
+        self.pause = (self.pause * 2).min(RETRY.1);
+    }
+
     /// Keeps the count, and passes on what is a message.
     fn sort(&mut self, message: async_nats::Message) -> Result<Option<async_nats::Message>, String> {
         let Some(status) = message.status else {
             self.outstanding = self.outstanding.saturating_sub(1);
+            self.pause = RETRY.0;
             return Ok(Some(message));
         };
         let description = message.description.as_deref().unwrap_or_default();
@@ -204,16 +236,25 @@ impl Line {
             StatusCode::IDLE_HEARTBEAT => Ok(None),
             StatusCode::NO_RESPONDERS => Err("there is no such consumer".to_owned()),
             StatusCode::REQUEST_TERMINATED if description == "Consumer Deleted" => Err(description.to_owned()),
-            // A request ended: it expired, or the consumer moved to another server. The header tells what it would
-            // still have brought.
+            // A request ended: it expired, and the header tells what it would still have brought. Without that header
+            // the server refused it, as where it keeps too many, or the consumer moved to another server.
             _ => {
                 let unmet = message.headers.as_ref().and_then(|h| h.get("Nats-Pending-Messages"));
-                let unmet = unmet.and_then(|n| n.as_str().parse().ok()).unwrap_or(self.outstanding);
+                let unmet = unmet.and_then(|n| n.as_str().parse().ok());
+                if unmet.is_none() {
+                    self.put_off(description);
+                }
+                let unmet = unmet.or_else(|| asked_by(&message.subject)).unwrap_or(self.outstanding);
                 self.outstanding = self.outstanding.saturating_sub(unmet);
                 Ok(None)
             }
         }
     }
+}
+
+/// What a request asked for, by the subject of what the server says of it.
+fn asked_by(subject: &str) -> Option<usize> {
+    subject.rsplit('.').next()?.parse().ok()
 }
 
 /// Messages this process asked the server to deliver later. The server remembers neither their errors nor that each of

@@ -8,12 +8,16 @@
 
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait;
+
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::writer::WriteTx;
 
 /// How far the database's clock may be set back without a lease counting as one of the future.
 const CLOCK_STEP: Duration = Duration::from_secs(60);
+
+const HELD: &str = "SELECT term FROM leases WHERE name = $1 AND holder = $2 AND term = $3";
 
 /// A lease that was held when it was returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,13 @@ impl Store {
         row.map(|r| Ok(Lease { name, holder: holder.to_owned(), term: r.get("term")? })).transpose()
     }
 
+    /// Whether no other process has taken the lease since. Said before an effect that no transaction can fence: a pause
+    /// between the two remains possible.
+    pub async fn is_held(&self, lease: &Lease) -> Result<bool, DbError> {
+        let values = [lease.name.into(), lease.holder.as_str().into(), lease.term.into()];
+        Ok(self.db.read().query_one_raw(self.db.statement(HELD, values)).await?.is_some())
+    }
+
     /// Gives a lease back, so that a successor need not wait for its expiry.
     pub async fn release(&self, lease: &Lease) -> Result<(), DbError> {
         let sql = "UPDATE leases SET expires_at_ms = 0 WHERE name = $1 AND holder = $2 AND term = $3";
@@ -66,7 +77,7 @@ pub(in crate::store) async fn holds(tx: &WriteTx, lease: &Lease) -> Result<bool,
         DbKind::Sqlite => "",
         DbKind::Postgres => " FOR UPDATE",
     };
-    let sql = format!("SELECT term FROM leases WHERE name = $1 AND holder = $2 AND term = $3{lock}");
+    let sql = format!("{HELD}{lock}");
     let values = [lease.name.into(), lease.holder.as_str().into(), lease.term.into()];
     Ok(tx.one(&sql, values).await?.is_some())
 }

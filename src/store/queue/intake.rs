@@ -7,7 +7,6 @@ use sea_orm::ConnectionTrait;
 
 use super::messages::keep_moved;
 use super::row::NewRow;
-use crate::clock::Timestamp;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::writer::WriteTx;
@@ -95,17 +94,6 @@ impl Store {
     /// Removes the cursor of a log whose files are gone.
     pub async fn close_intake_log(&self, log: &str) -> Result<(), DbError> {
         self.db.execute("intake.close", "DELETE FROM intake_logs WHERE log = $1", [log.into()]).await?;
-        Ok(())
-    }
-
-    /// Has WeChat asked at once about every order and refund that is open: notifications of them are lost.
-    pub async fn ask_about_all_open(&self, now: Timestamp) -> Result<(), DbError> {
-        let orders = "UPDATE orders SET next_query_at_ms = $1
-                      WHERE state IN ('requested', 'payable') AND (next_query_at_ms IS NULL OR next_query_at_ms > $1)
-                        AND (placing_until_ms IS NULL OR placing_until_ms <= $1 OR placing_version <> version)";
-        self.db.execute("intake.lost_orders", orders, [now.as_ms().into()]).await?;
-        let refunds = "UPDATE refunds SET next_at_ms = $1 WHERE next_at_ms > $1";
-        self.db.execute("intake.lost_refunds", refunds, [now.as_ms().into()]).await?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! no row costs a round trip. What must stay true: leases use the database's clock; a message and its deliveries appear
 //! in one transaction.
 
+mod asking;
 mod deliveries;
 mod intake;
 mod messages;

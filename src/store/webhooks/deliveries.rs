@@ -6,11 +6,11 @@ use super::lists::{DELIVERY, delivery};
 use super::types::{WebhookDelivery, WebhookEndpoint};
 use crate::clock::Timestamp;
 use crate::store::Store;
-use crate::store::db::{DbError, placeholders};
+use crate::store::db::{DbError, DbKind, placeholders};
 use crate::store::entity::outbox;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::packed::rows::{defect, read_event};
-use crate::store::payment::audit::AuditEntry;
+use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::replay::types::ReplayMark;
 use crate::store::writer::WriteTx;
 
@@ -21,7 +21,8 @@ const BATCH: u64 = 500;
 
 impl Store {
     /// Makes deliveries of what the endpoint wants behind its place, up to `end`, and moves the place; returns how many
-    /// positions it moved. Only the lease's holder may.
+    /// positions it moved. Only the lease's holder may. Where retention removed the next events, the place moves past
+    /// them, and the audit says so.
     pub async fn fan_out(
         &self,
         lease: &Lease,
@@ -30,7 +31,13 @@ impl Store {
         now: Timestamp,
     ) -> Result<Fenced<i64>, DbError> {
         let write = (lease.clone(), endpoint.clone(), end.min(endpoint.position.saturating_add(STEP)), now);
-        self.db.write("webhook.fan_out", write, |tx, write| Box::pin(fan_out(tx, write))).await
+        let step = self.db.write("webhook.fan_out", write, |tx, write| Box::pin(fan_out(tx, write))).await?;
+        let Fenced::Done(step) = step else { return Ok(Fenced::Lost) };
+        if let Some(goes_on) = step.skipped_to {
+            let (id, events) = (&endpoint.id, step.moved);
+            tracing::error!(id, events, %goes_on, "events were removed before a webhook endpoint was given them");
+        }
+        Ok(Fenced::Done(step.moved))
     }
 
     /// Whether so many deliveries of an endpoint are pending.
@@ -170,20 +177,36 @@ impl Store {
     }
 }
 
+/// What a step through the feed did.
+struct FannedOut {
+    /// Positions.
+    moved: i64,
+    /// Where events were removed before: the time of the first one that is left.
+    skipped_to: Option<Timestamp>,
+}
+
 async fn fan_out(
     tx: &WriteTx,
     (lease, endpoint, end, now): &(Lease, WebhookEndpoint, i64, Timestamp),
-) -> Result<Fenced<i64>, DbError> {
+) -> Result<Fenced<FannedOut>, DbError> {
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
+    let next = next_event(tx, endpoint.position).await?;
+    let skipped = next.map(|(position, at)| (position - 1, at)).filter(|(last, _)| *last > endpoint.position);
+    let end = skipped.map_or(*end, |(last, _)| last);
     let sql = "UPDATE webhook_endpoints SET position = $3 WHERE id = $1 AND state = 'enabled' AND position = $2";
     let id = Value::from(endpoint.id.as_str());
-    if tx.execute(sql, [id.clone(), endpoint.position.into(), (*end).into()]).await? == 0 {
-        return Ok(Fenced::Done(0));
+    if tx.execute(sql, [id.clone(), endpoint.position.into(), end.into()]).await? == 0 {
+        return Ok(Fenced::Done(FannedOut { moved: 0, skipped_to: None }));
+    }
+    let moved = end - endpoint.position;
+    if let Some((_, goes_on)) = skipped {
+        write_audit(tx, &skip(endpoint, goes_on, *now)).await?;
+        return Ok(Fenced::Done(FannedOut { moved, skipped_to: Some(goes_on) }));
     }
     let mut values =
-        vec![id, endpoint.merchant.as_str().into(), endpoint.position.into(), (*end).into(), now.as_ms().into()];
+        vec![id, endpoint.merchant.as_str().into(), endpoint.position.into(), end.into(), now.as_ms().into()];
     let mut only = String::new();
     if !endpoint.event_types.is_empty() {
         let first = values.len() + 1;
@@ -199,7 +222,35 @@ async fn fan_out(
          ORDER BY position ON CONFLICT (endpoint_id, event_id) DO NOTHING"
     );
     tx.execute(&sql, values).await?;
-    Ok(Fenced::Done(end - endpoint.position))
+    Ok(Fenced::Done(FannedOut { moved, skipped_to: None }))
+}
+
+/// The first event behind a position, and when it was emitted. It is not removed before the transaction ends, in which
+/// those behind it are read.
+async fn next_event(tx: &WriteTx, position: i64) -> Result<Option<(i64, Timestamp)>, DbError> {
+    let lock = match tx.kind() {
+        DbKind::Sqlite => "",
+        DbKind::Postgres => " FOR KEY SHARE",
+    };
+    let sql = format!("SELECT position, created_at_ms FROM outbox WHERE position > $1 ORDER BY position LIMIT 1{lock}");
+    let Some(row) = tx.one(&sql, [position.into()]).await? else { return Ok(None) };
+    Ok(Some((row.get("position")?, Timestamp::from_ms(row.get("created_at_ms")?))))
+}
+
+fn skip(endpoint: &WebhookEndpoint, goes_on: Timestamp, at: Timestamp) -> AuditEntry {
+    AuditEntry {
+        at,
+        actor: "service".to_owned(),
+        actor_id: None,
+        remote_addr: String::new(),
+        action: "webhook.skip",
+        merchant: Some(endpoint.merchant.clone()),
+        order_no: None,
+        transaction_id: None,
+        subject: Some(format!("webhook:{}", endpoint.id)),
+        reason: format!("events before {goes_on} were removed by retention and are not delivered"),
+        result: "done".to_owned(),
+    }
 }
 
 async fn take(tx: &WriteTx, id: i64, claim: &str, claim_ms: i64) -> Result<bool, DbError> {

@@ -2,8 +2,8 @@
 //! messages on NATS and then the file of the cursor.
 //!
 //! What must stay true: the cursor stops before what could not be read, and a log goes only when nothing of it is left;
-//! what lies behind such a place moves to the queue all the same. What is lost is said, and WeChat is asked about
-//! everything that is open.
+//! what lies behind such a place moves to the queue all the same. What is lost is said, and the cursor passes it once
+//! WeChat is asked about everything that is open. What goes to NATS does not wait for that: it needs no database.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,8 +24,19 @@ use crate::worker::core::context::Context;
 pub(super) enum Ended {
     Gone,
     /// Part of it cannot be read.
-    Blocked(BTreeSet<u64>),
+    Blocked(Passed),
+    /// All of it has moved that can be read, and WeChat is not asked yet about what is lost.
+    Unasked(Passed),
     Stopped,
+}
+
+/// What is known of a log that was gone through before.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// The positions of records that moved from behind the cursor.
+    pub moved: BTreeSet<u64>,
+    /// Something of it is lost, and WeChat is not asked yet.
+    pub must_ask: bool,
 }
 
 /// The state of a log while it moves.
@@ -36,8 +47,7 @@ struct Moving<'a> {
     cursor: u64,
     /// Whether everything up to here has moved: the cursor does not pass what has not.
     is_whole: bool,
-    /// What moved from behind the cursor.
-    moved: BTreeSet<u64>,
+    passed: Passed,
     /// What the next step moves, and the position behind it.
     next: Next,
     to: u64,
@@ -88,11 +98,11 @@ pub(super) struct Place<'a> {
     pub stop: &'a CancellationToken,
 }
 
-/// Moves what lies behind the cursor and, where that is all, removes the log. `moved`: what of it has moved before.
+/// Moves what lies behind the cursor and, where that is all, removes the log.
 pub(super) async fn finish(
     ctx: &Context,
     bus: &Bus,
-    (dead, moved): (Arc<DeadLog>, BTreeSet<u64>),
+    (dead, passed): (Arc<DeadLog>, Passed),
     Place { folder, is_spool, stop }: Place<'_>,
 ) -> Result<Ended, String> {
     crate::failpoint::point("intake.taken_over");
@@ -103,7 +113,10 @@ pub(super) async fn finish(
         cursor_of_rows(ctx, &dead.name, folder).await?
     };
     let next = if is_spool { Next::Messages(Vec::new()) } else { Next::Rows(Vec::new()) };
-    let mut moving = Moving { ctx, bus, dead: Arc::clone(&dead), cursor, is_whole: true, moved, next, to: cursor };
+    let mut moving = Moving { ctx, bus, dead: Arc::clone(&dead), cursor, is_whole: true, passed, next, to: cursor };
+    if moving.passed.must_ask {
+        moving.ask().await?;
+    }
     // Where the next file has to begin; unknown behind one that cannot be read.
     let mut expected = Some(cursor);
     for file in 0..dead.files() {
@@ -117,11 +130,11 @@ pub(super) async fn finish(
         match blocking(move || log.read(file, after)).await {
             Ok(part) => {
                 if let Some(from) = expected.filter(|expected| part.begins > *expected) {
-                    lost(ctx, &dead.name, from, part.begins).await?;
+                    moving.lost(from, part.begins).await?;
                 }
                 // It is shorter than what was settled from it: an older copy, which may lack more.
                 if file + 1 == dead.files() && part.ends < cursor {
-                    lost(ctx, &dead.name, part.ends, cursor).await?;
+                    moving.lost(part.ends, cursor).await?;
                 }
                 expected = Some(part.ends.max(cursor));
                 moving.part(part).await?;
@@ -132,8 +145,11 @@ pub(super) async fn finish(
             }
         }
     }
+    if !moving.has_asked().await {
+        return Ok(Ended::Unasked(moving.passed));
+    }
     if !moving.is_whole {
-        return Ok(Ended::Blocked(moving.moved));
+        return Ok(Ended::Blocked(moving.passed));
     }
     if !is_spool {
         ctx.store.end_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
@@ -159,14 +175,14 @@ impl Moving<'_> {
     async fn part(&mut self, part: Part) -> Result<(), String> {
         for piece in part.pieces {
             match piece {
-                Piece::Record(durable) if self.moved.contains(&durable.from) => self.to = durable.to,
+                Piece::Record(durable) if self.passed.moved.contains(&durable.from) => self.to = durable.to,
                 Piece::Record(durable) => {
                     if let Err(e) = self.next.add(self.bus, &durable) {
                         tracing::error!(log = self.dead.name, error = e, "a record is no message of the queue");
                         self.keep((durable.from, durable.record.to_bytes()), false).await?;
                     }
-                    if !self.is_whole {
-                        self.moved.insert(durable.from);
+                    if !self.is_whole || self.passed.must_ask {
+                        self.passed.moved.insert(durable.from);
                     }
                     self.to = durable.to;
                     if self.next.is_full() {
@@ -177,7 +193,7 @@ impl Moving<'_> {
                     self.keep((damage.position, damage.bytes), damage.is_end).await?;
                     // At the end, too: a write that was cut off was not acknowledged, a record that the disk damaged
                     // may have been.
-                    ask_about_open(self.ctx).await?;
+                    self.ask().await?;
                 }
                 Piece::Unknown(position) => {
                     tracing::error!(log = self.dead.name, position, "a later version wrote this record: it stays");
@@ -206,21 +222,63 @@ impl Moving<'_> {
             Next::Messages(records) => {
                 tracing::info!(log, records = records.len(), "records of a dead process are forwarded");
                 let parent = self.dead.folder().parent().unwrap_or(self.dead.folder());
+                let positions: Vec<u64> = records.iter().map(|durable| durable.from).collect();
                 let mut batch = Batch::new(records);
                 batch.forward(self.bus, (parent, log)).await?;
                 if batch.has_kept() {
-                    ask_about_open(self.ctx).await?;
+                    self.passed.must_ask = true;
+                    self.passed.moved.extend(positions);
                 }
-                let dead = Arc::clone(&self.dead);
-                // The log goes at the end, with its cursor. Until then what is not kept is forwarded again.
-                if let Err(e) = blocking(move || write_cursor(dead.folder(), to)).await {
-                    tracing::warn!(log, error = e, "the cursor of an intake log cannot be written: forwarding goes on");
+                if !self.passed.must_ask {
+                    self.write_cursor(to).await;
                 }
             }
         }
         crate::failpoint::point("intake.moved");
         self.cursor = to;
         Ok(())
+    }
+
+    /// The log goes at the end, with its cursor. Until then what is not written is forwarded again.
+    async fn write_cursor(&self, to: u64) {
+        let dead = Arc::clone(&self.dead);
+        if let Err(e) = blocking(move || write_cursor(dead.folder(), to)).await {
+            let log = &self.dead.name;
+            tracing::warn!(log, error = e, "the cursor of an intake log cannot be written: forwarding goes on");
+        }
+    }
+
+    /// Bytes between these positions were accepted and are nowhere.
+    async fn lost(&mut self, from: u64, to: u64) -> Result<(), String> {
+        const MISSING: &str = "Notifications of an intake log are missing: WeChat is asked about what is open";
+        tracing::error!(log = self.dead.name, from, to, "{MISSING}");
+        self.ask().await
+    }
+
+    /// Has WeChat asked about what is open before the cursor passes this place. What is forwarded goes first: the
+    /// cursor stays behind until WeChat is asked, which is at the end.
+    async fn ask(&mut self) -> Result<(), String> {
+        if matches!(self.next, Next::Messages(_)) {
+            self.step().await?;
+            self.passed.must_ask = true;
+        } else {
+            ask_about_open(self.ctx).await?;
+            self.passed.must_ask = false;
+        }
+        Ok(())
+    }
+
+    /// Has WeChat asked where that is left to do.
+    async fn has_asked(&mut self) -> bool {
+        if self.passed.must_ask {
+            if let Err(e) = ask_about_open(self.ctx).await {
+                tracing::error!(log = self.dead.name, error = e, "WeChat is not asked yet about what is lost");
+                return false;
+            }
+            self.passed.must_ask = false;
+            self.write_cursor(self.cursor).await;
+        }
+        true
     }
 
     async fn keep(&self, (position, bytes): (u64, Vec<u8>), is_end: bool) -> Result<(), String> {
@@ -230,12 +288,6 @@ impl Moving<'_> {
         tracing::error!(log, position, size, is_end, ?kept, "Damage in an intake log: the bytes are kept");
         Ok(())
     }
-}
-
-/// Bytes between these positions were accepted and are nowhere.
-async fn lost(ctx: &Context, log: &str, from: u64, to: u64) -> Result<(), String> {
-    tracing::error!(log, from, to, "Notifications of an intake log are missing: WeChat is asked about what is open");
-    ask_about_open(ctx).await
 }
 
 /// Has WeChat asked about everything that is open.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::blocking;
-use super::moving::{Ended, Place, ask_about_open, finish};
+use super::moving::{Ended, Passed, Place, ask_about_open, finish};
 use crate::bus::Bus;
 use crate::intake::{
     DatabaseId, Lately, LeftAlone, Leftovers, Owner, dead_logs, forget_kept, is_log_name, kept_files, only_database,
@@ -31,6 +31,7 @@ const BLOCKED_FOR: Duration = Duration::from_secs(300);
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// Why a log has not gone that was taken over.
 const CANNOT_BE_READ: &str = "part of it cannot be read";
+const NOT_ASKED: &str = "WeChat is not asked yet about what is lost of it";
 
 const DAMAGED: &str = "its header is damaged";
 
@@ -58,8 +59,7 @@ struct Known {
 
 struct Blocked {
     until: Instant,
-    /// The positions of records that moved from behind what could not be read.
-    moved: BTreeSet<u64>,
+    passed: Passed,
 }
 
 /// Takes over what dead processes left in this folder, now and whenever another one dies.
@@ -110,29 +110,34 @@ async fn search(
     for dead in listing.dead {
         let name = dead.name.clone();
         let mut stays = |why: String| found.blocked.push(LeftAlone { name: name.clone(), why });
-        let before = known.blocked.remove(&name);
-        if let Some(before) = before.as_ref().filter(|before| before.until > Instant::now()) {
-            let before = Blocked { until: before.until, moved: before.moved.clone() };
+        if known.blocked.get(&name).is_some_and(|before| before.until > Instant::now()) {
             stays(CANNOT_BE_READ.into());
-            known.blocked.insert(name, before);
             continue;
         }
+        let mut passed = known.blocked.remove(&name).map(|before| before.passed).unwrap_or_default();
         if dead.is_damaged && known.said.insert((name.clone(), DAMAGED.to_owned())) {
             tracing::error!(log = name, "an intake log's header is damaged: what follows is read all the same");
-            ask_about_open(ctx).await?;
+            passed.must_ask = true;
         }
-        let moved = before.map(|before| before.moved).unwrap_or_default();
+        let must_ask = passed.must_ask;
         let place = Place { folder: &logs.folder, is_spool: logs.is_spool, stop };
-        match finish(ctx, bus, (Arc::new(dead), moved), place).await {
+        match finish(ctx, bus, (Arc::new(dead), passed), place).await {
             Ok(Ended::Gone) => {}
             Ok(Ended::Stopped) => return Ok(()),
-            Ok(Ended::Blocked(moved)) => {
+            Ok(Ended::Blocked(passed)) => {
                 stays(CANNOT_BE_READ.into());
-                known.blocked.insert(name, Blocked { until: Instant::now() + BLOCKED_FOR, moved });
+                known.blocked.insert(name, Blocked { until: Instant::now() + BLOCKED_FOR, passed });
+            }
+            Ok(Ended::Unasked(passed)) => {
+                stays(NOT_ASKED.into());
+                known.blocked.insert(name, Blocked { until: Instant::now(), passed });
             }
             Err(e) => {
                 tracing::error!(log = name, error = e, "the intake log of a dead process has not moved yet");
                 stays(e);
+                // It is gone through from its cursor again, but for this.
+                let passed = Passed { must_ask, ..Passed::default() };
+                known.blocked.insert(name, Blocked { until: Instant::now(), passed });
             }
         }
     }

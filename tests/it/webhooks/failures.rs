@@ -10,7 +10,7 @@ use wxpay_worker::webhooks::{Next, WINDOW, next};
 
 use super::receiver::Receiver;
 use super::{CONFIG, endpoint, get, path, rows, service, until, until_attempts};
-use crate::harness::service::InProcess;
+use crate::harness::service::{InProcess, TestService};
 
 const HOUR: u64 = 3600;
 
@@ -214,4 +214,38 @@ async fn a_receiver_that_does_not_answer_is_tried_again() {
     service.place("W100002").await;
     until_attempts(&service, &closed, 1, "not_connected").await;
     service.finish().await;
+}
+
+async fn removed_events_are_in_the_audit(service: TestService) {
+    let service = service.config(CONFIG).in_process().await;
+    let receiver = Receiver::start().await;
+    let made = endpoint(&service, &receiver.url, &["order.payable"]).await;
+    let set = async |state: &str| service.send_json("PATCH", &path(&made), &json!({"state": state})).await.0;
+    assert_eq!(set("disabled").await, 200);
+    for order_no in ["W100001", "W100002", "W100003"] {
+        service.place(order_no).await;
+    }
+    let placed = "SELECT COUNT(*) FROM outbox WHERE position IS NOT NULL AND event_type = 'wxpay.order.payable.v1'";
+    service.until_number("three events", placed, |n| n == 3).await;
+    // As retention does when their period is over.
+    let first_kept = "SELECT MIN(o.position) FROM outbox AS o WHERE o.order_no = 'W100003'";
+    service.run_sql(&format!("DELETE FROM outbox WHERE position < ({first_kept})")).await;
+    assert_eq!(set("enabled").await, 200);
+    receiver.until(1).await;
+    until_attempts(&service, &made, 1, "delivered").await;
+    assert_eq!(receiver.names(), ["W100003 order.payable"]);
+    assert_eq!(service.audited("webhook.skip").await, ["done"], "one row for all of them");
+    let left = "SELECT COUNT(*) FROM webhook_endpoints WHERE position < (SELECT MAX(position) FROM outbox)";
+    service.until_number("the feed's end", left, |n| n == 0).await;
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_events_were_removed_before_an_endpoint_was_given_them_is_in_the_audit_embedded_sqlite() {
+    removed_events_are_in_the_audit(TestService::embedded_sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_events_were_removed_before_an_endpoint_was_given_them_is_in_the_audit_embedded_postgres() {
+    removed_events_are_in_the_audit(TestService::embedded_postgres().await).await;
 }

@@ -8,6 +8,7 @@ mod login;
 mod parking;
 mod peeked;
 mod publishing;
+mod pulls;
 mod room;
 mod rules;
 mod together;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
+use wxpay_worker::clock::Timestamp;
 use wxpay_worker::order::Queries;
 use wxpay_worker::store::{DbKind, Fenced, due_statements};
 
@@ -167,5 +168,35 @@ on_both_databases! {
             assert_eq!(taken, Fenced::Done(expected.map(order_no).into_iter().collect::<Vec<_>>()));
         }
         assert!(!stage.store.has_due_query(&merchant(), at).await.unwrap());
+    }
+
+    async fn of_many_open_orders_each_is_asked_about_and_what_was_done_before_an_error_stays(stage) {
+        // Several steps of one merchant; 6000 of them are open.
+        stage.execute(&ORDERS.replace("{first}", "1").replace("{last}", "8000")).await.unwrap();
+        for sql in &FILL[..2] {
+            stage.execute(sql).await.unwrap();
+        }
+        let [refuse, take] = match stage.store.db().kind() {
+            DbKind::Sqlite => [
+                "CREATE TRIGGER refused BEFORE UPDATE ON orders WHEN NEW.order_no = 'D5001'
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END",
+                "DROP TRIGGER refused",
+            ],
+            DbKind::Postgres => [
+                "ALTER TABLE orders ADD CONSTRAINT refused
+                 CHECK (order_no <> 'D5001' OR next_query_at_ms > 0) NOT VALID",
+                "ALTER TABLE orders DROP CONSTRAINT refused",
+            ],
+        };
+        stage.execute(refuse).await.unwrap();
+        let now = Timestamp::from_ms(0);
+        stage.store.ask_about_all_open(now).await.unwrap_err();
+        let asked = stage.count("orders WHERE next_query_at_ms = 0").await;
+        assert!((1..6000).contains(&asked), "{asked} of 6000 are asked about");
+        stage.execute(take).await.unwrap();
+        stage.store.ask_about_all_open(now).await.unwrap();
+        assert_eq!(stage.count("orders WHERE state = 'payable' AND next_query_at_ms = 0").await, 6000);
+        assert_eq!(stage.count("orders WHERE state = 'paid' AND next_query_at_ms IS NULL").await, 2000);
+        assert_eq!(stage.count("refunds WHERE next_at_ms = 0").await, 2000);
     }
 }

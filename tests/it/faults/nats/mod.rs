@@ -7,3 +7,4 @@ mod lost;
 pub mod spool;
 mod spool_disk;
 mod spool_left;
+mod spool_torn;

@@ -17,7 +17,7 @@ use crate::faults::until;
 use crate::harness::service::Processes;
 use crate::harness::sql::texts;
 
-const DIRECT: &[(&str, &str)] = &[("WXPAY__SERVER__INTAKE", "direct")];
+pub const DIRECT: &[(&str, &str)] = &[("WXPAY__SERVER__INTAKE", "direct")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_spool_holds_is_forwarded_by_processes_that_write_none() {
@@ -49,22 +49,24 @@ async fn what_a_spool_holds_is_forwarded_by_processes_that_write_none() {
     }
 }
 
-/// A notification that is larger than any message may be.
-fn too_large() -> Record {
+/// A notification with this body, as the ingress appends it.
+pub fn notified(body: Vec<u8>) -> Record {
     let (merchant, now) = (MerchantKey::parse("main").unwrap(), Clock::system().now());
-    let (body, remote_addr) = (vec![b'x'; 600_000], "127.0.0.1".to_owned());
+    let remote_addr = "127.0.0.1".to_owned();
     let data = NotifyReceived { body, headers: Vec::new(), remote_addr, received_at: now, kind: NoticeKind::Pay };
     let event = Envelope::new(&merchant, NotifyReceived::TYPE, None, now, data);
     let payload = event.to_stored().unwrap();
     Record { subject: subject::notify_received(&merchant), id: event.id, accepted_at: now, payload }
 }
 
-/// Leaves a log with it, as a dead process does.
-async fn leave(rig: &Processes, folder: &Path, record: Record) {
+/// Leaves a log with these records, as a dead process does.
+pub async fn leave(rig: &Processes, folder: &Path, name: &str, records: Vec<Record>) {
     let id = texts(&rig.open_db().await, "SELECT id FROM intake_database").await.pop().unwrap();
-    let (id, name) = (DatabaseId::parse(&id).unwrap(), "notify-dddddddddddddddddddd");
+    let id = DatabaseId::parse(&id).unwrap();
     let (appender, mut reader) = wxpay_worker::intake::open(folder, name, id, LogSettings::DEFAULT).unwrap();
-    appender.append(record).await.unwrap();
+    for record in records {
+        appender.append(record).await.unwrap();
+    }
     appender.close();
     while !reader.take(100).await.is_empty() {}
 }
@@ -79,7 +81,9 @@ async fn an_accepted_record_that_no_stream_takes_is_kept_and_wechat_is_asked() {
     let db = rig.open_db().await;
     // Nothing asks about it before it expires.
     db.execute("test", "UPDATE orders SET next_query_at_ms = expires_at_ms", []).await.unwrap();
-    leave(&rig, folder.path(), too_large()).await;
+    // Larger than any message may be.
+    let too_large = notified(vec![b'x'; 600_000]);
+    leave(&rig, folder.path(), "notify-dddddddddddddddddddd", vec![too_large]).await;
     until("its end", || async { (logs(folder.path()).len() == 1).then_some(()) }).await;
     let kept = std::fs::read_dir(folder.path().join("damaged")).unwrap().count();
     assert_eq!(kept, 1, "its bytes are kept");

@@ -5,6 +5,7 @@ mod bills;
 mod closings;
 mod feed_by_time;
 mod file;
+mod late_refunds;
 mod months;
 mod over_http;
 mod paid_event;

@@ -159,7 +159,8 @@ async fn close(tx: &WriteTx, new: &NewClosing) -> Result<PeriodChange, DbError> 
     let refunds = sums_by_currency(Reader::Write(tx), REFUNDS, values).await?;
     let refunds: BTreeMap<String, (i64, i64)> = refunds.into_iter().map(|(of, n, fen)| (of, (n, fen))).collect();
     if refunds != new.refunds {
-        return Err(DbError::Unavailable(DbErr::Custom("a bill moved refunds of the month while it was closed".into())));
+        let moved = "a bill moved refunds of the month while it was closed";
+        return Err(DbError::Unavailable(DbErr::Custom(moved.into())));
     }
     let sql = "INSERT INTO period_closings (merchant, month, closed_at_ms, cut_at_ms, closed_by, reason, figures, hash)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";

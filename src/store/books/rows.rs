@@ -113,7 +113,12 @@ impl Store {
     }
 
     /// Where about so many rows of the range end: SQLite sorts in memory what it groups.
-    async fn end_of_slice(&self, merchant: &MerchantKey, from: Timestamp, to: Timestamp) -> Result<Timestamp, DbError> {
+    pub(super) async fn end_of_slice(
+        &self,
+        merchant: &MerchantKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Timestamp, DbError> {
         let of = |table: &str| {
             format!(
                 "SELECT recorded_at_ms FROM (

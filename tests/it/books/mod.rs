@@ -3,6 +3,7 @@
 mod agree;
 mod bills;
 mod closings;
+mod due;
 mod feed_by_time;
 mod file;
 mod late_refunds;

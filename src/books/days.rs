@@ -1,5 +1,7 @@
 //! Which days are due: each once when it is over, and those whose books did not agree until they do.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 
 use super::check::{Checked, check};
@@ -8,6 +10,7 @@ use crate::ids::MerchantKey;
 use crate::store::{BookCheck, BookRange, BooksReader, DbError, Store};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
+const HOUR_MS: i64 = 3600 * 1000;
 /// Longer than any transaction takes that was begun on the day.
 const OVER_MS: i64 = 600 * 1000;
 /// Days that did not agree and are compared once more, at most; the newest.
@@ -22,6 +25,8 @@ pub struct Ran {
     pub findings: u64,
     /// Whether days are left for the next run.
     pub is_behind: bool,
+    /// Merchants that ended with an error, each with the error; the others were compared nevertheless.
+    pub failed: Vec<String>,
 }
 
 fn begin_of(at: Timestamp) -> Timestamp {
@@ -53,31 +58,94 @@ pub async fn check_day(books: &BooksReader, merchant: &MerchantKey, begin: Times
     check(books, &range).await
 }
 
+/// The days of a run in their order, and the merchants whose days could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub days: Vec<(MerchantKey, Timestamp)>,
+    pub failed: Vec<String>,
+}
+
+/// What is due of these merchants and of all that have money. Days that were not compared come before those that did
+/// not agree, and each merchant has one before any has its second; which merchant, and which of its open days, is first
+/// changes from hour to hour: what is not done in a run is not the same every time.
+pub async fn plan(books: &BooksReader, merchants: &[MerchantKey], now: Timestamp) -> Result<Plan, DbError> {
+    let hour = usize::try_from(now.as_ms() / HOUR_MS).unwrap_or(0);
+    let mut all = all_merchants(books, merchants).await?;
+    rotate(&mut all, hour);
+    let mut plan = Plan::default();
+    let (mut due, mut open) = (Vec::new(), Vec::new());
+    for merchant in all {
+        match (due_days(books, &merchant, now).await, open_days(books, &merchant).await) {
+            (Ok(new), Ok(mut again)) => {
+                rotate(&mut again, hour);
+                due.push((merchant.clone(), new));
+                open.push((merchant, again));
+            }
+            (Err(e), _) | (_, Err(e)) => plan.failed.push(format!("{merchant}: {e}")),
+        }
+    }
+    plan.days = in_rounds(&due);
+    plan.days.extend(in_rounds(&open));
+    Ok(plan)
+}
+
+fn rotate<T>(items: &mut [T], by: usize) {
+    if !items.is_empty() {
+        items.rotate_left(by % items.len());
+    }
+}
+
+/// The first day of each merchant, then the second of each, and so on.
+fn in_rounds(of: &[(MerchantKey, Vec<Timestamp>)]) -> Vec<(MerchantKey, Timestamp)> {
+    let rounds = of.iter().map(|(_, days)| days.len()).max().unwrap_or(0);
+    let round = |n: usize| of.iter().filter_map(move |(merchant, days)| Some((merchant.clone(), *days.get(n)?)));
+    (0..rounds).flat_map(round).collect()
+}
+
 /// Compares what is due of these merchants and of all that have money, and keeps the results. What is not done at
-/// `until` is done by the next run.
+/// `until` is done by the next run. A merchant whose day fails has no further one in this run: the days of a merchant
+/// are new in their order.
 pub async fn run_due(store: &Store, merchants: &[MerchantKey], now: Timestamp, until: Instant) -> Result<Ran, DbError> {
     let books = store.books();
-    let mut ran = Ran::default();
-    for merchant in all_merchants(&books, merchants).await? {
-        let mut days = open_days(&books, &merchant).await?;
-        days.extend(due_days(&books, &merchant, now).await?);
-        for begin in days {
-            if Instant::now() >= until {
-                ran.is_behind = true;
-                return Ok(ran);
+    let Plan { days, failed } = plan(&books, merchants, now).await?;
+    let mut ran = Ran { failed, ..Ran::default() };
+    let mut without = BTreeSet::new();
+    for (merchant, begin) in days {
+        if without.contains(&merchant) {
+            continue;
+        }
+        if Instant::now() >= until {
+            ran.is_behind = true;
+            break;
+        }
+        match compared(store, &books, (&merchant, begin), now).await {
+            Ok(checked) => {
+                ran.days += 1;
+                ran.rows += checked.rows;
+                ran.findings += checked.count;
             }
-            let checked = check_day(&books, &merchant, begin).await?;
-            ran.days += 1;
-            ran.rows += checked.rows;
-            ran.findings += checked.count;
-            for finding in checked.findings.iter().take(LOGGED) {
-                let (day, rule, text) = (begin.to_beijing_day(), finding.rule.as_str(), finding.text());
-                tracing::error!(%merchant, day, rule, "the books do not agree: {text}");
+            Err(e) => {
+                ran.failed.push(format!("{merchant}, {}: {e}", begin.to_beijing_day()));
+                without.insert(merchant);
             }
-            store.keep_book_check(&kept(&merchant, begin, &checked, now)).await?;
         }
     }
     Ok(ran)
+}
+
+async fn compared(
+    store: &Store,
+    books: &BooksReader,
+    (merchant, begin): (&MerchantKey, Timestamp),
+    now: Timestamp,
+) -> Result<Checked, DbError> {
+    let checked = check_day(books, merchant, begin).await?;
+    for finding in checked.findings.iter().take(LOGGED) {
+        let (day, rule, text) = (begin.to_beijing_day(), finding.rule.as_str(), finding.text());
+        tracing::error!(%merchant, day, rule, "the books do not agree: {text}");
+    }
+    store.keep_book_check(&kept(merchant, begin, &checked, now)).await?;
+    Ok(checked)
 }
 
 /// Findings of a day that are logged; all that are kept are in the database.

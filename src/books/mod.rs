@@ -9,5 +9,5 @@ mod days;
 mod finding;
 
 pub use check::{Checked, check};
-pub use days::{Ran, all_merchants, check_day, due_days, open_days, run_due};
+pub use days::{Plan, Ran, all_merchants, check_day, due_days, open_days, plan, run_due};
 pub use finding::{BookFinding, BookRule};

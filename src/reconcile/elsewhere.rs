@@ -1,7 +1,8 @@
 //! Rows that only one side has on the day, searched on other days; every pair becomes a line.
 //!
 //! A refund stands in the bill of the day on which WeChat accepted it, which the bill knows and we may not: its day in
-//! our books is taken from there. Of payments both sides have WeChat's own time.
+//! our books is taken from there; where a closed month counts it on the old day, it is carried instead. Of payments
+//! both sides have WeChat's own time.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -90,22 +91,33 @@ impl Elsewhere<'_> {
         Ok(Some(NewLine { other_day: Some(day.to_string()), ..line }))
     }
 
-    /// A refund of ours that the bill has on this day: this is its day.
+    /// A refund of ours that the bill has on this day: this is its day, unless a closed month has it on its own.
     async fn accepted(
         &mut self,
         bill: BillItem,
         mut ledger: LedgerItem,
         day: BillDay,
     ) -> Result<Option<NewLine>, RunError> {
-        if let Some(refund_no) = &ledger.ids.refund_no {
-            self.store.note_refund_accepted(self.merchant, refund_no, bill.side.time).await?;
+        let is_noted = match &ledger.ids.refund_no {
+            Some(refund_no) => self.store.note_refund_accepted(self.merchant, refund_no, bill.side.time).await?,
+            None => true,
+        };
+        let carried = (!is_noted).then(|| self.carried(&bill, &ledger, day));
+        if is_noted {
+            if day != self.day {
+                self.touched.insert(day.to_string());
+            }
+            ledger.side.time = bill.side.time;
         }
-        if day != self.day {
-            self.touched.insert(day.to_string());
-        }
-        ledger.side.time = bill.side.time;
         let line = self.differs(bill, ledger, None);
-        Ok((line.verdict.class != LineClass::Matched).then_some(line))
+        Ok(if line.verdict.class == LineClass::Matched { carried } else { Some(line) })
+    }
+
+    /// Both sides have it, ours on another day.
+    fn carried(&self, bill: &BillItem, ledger: &LedgerItem, day: BillDay) -> NewLine {
+        let verdict = only_in_bill(bill, &Found::Near(day.to_string()), self.rules);
+        let line = new_line(bill.ids.clone(), verdict, Some(bill.clone()), Some(ledger.clone()));
+        NewLine { other_day: Some(day.to_string()), ..line }
     }
 
     fn only_in_ledger(&mut self, ledger: LedgerItem, known: &Known) -> NewLine {

@@ -19,6 +19,9 @@ pub enum JobError {
     /// A message could not be encoded.
     #[error(transparent)]
     Event(#[from] EnvelopeError),
+    /// Parts of the run failed, each for its own reason; the others are done.
+    #[error("{}", .0.join("; "))]
+    InPart(Vec<String>),
     /// Another process took the lease over (fencing); this run's result was discarded.
     #[error("another process took over")]
     Overtaken,

@@ -41,7 +41,7 @@ pub use approvals::types::{Approval, ApprovalKind, ApprovalState, Decided, NewAp
 pub use backup::{Backup, BackupError, backup};
 pub use books::checks::BookCheck;
 pub use books::closings::Balances;
-pub use books::days::{DaySums, LateRow};
+pub use books::days::{ClosedRange, DaySums, LateRow};
 pub use books::detail::{DetailPlace, DetailRow};
 pub use books::events::{FeedFault, Positions};
 pub use books::facts::{LedgerFacts, NotEntered, OrderFacts, PaymentFacts, RefundFacts};

@@ -72,6 +72,7 @@ async fn closed(
     if !open.is_empty() {
         return Err(PeriodError::OpenDays(open));
     }
+    let refunds = figures.refund_sums();
     let figures = text_of(&figures)?;
     let new = NewClosing {
         merchant: merchant.clone(),
@@ -79,6 +80,8 @@ async fn closed(
         month_before: before.text,
         closed_at,
         cut_at,
+        range: (month.begins_at, month.ends_at),
+        refunds,
         hash: sha256_hex(figures.as_bytes()),
         figures,
         audit: audit.clone(),

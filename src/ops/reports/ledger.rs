@@ -99,7 +99,7 @@ pub async fn ledger_page(
     for row in found {
         let balance = balances.entry(row.currency.clone()).or_default();
         *balance = balance.saturating_add(row.change_fen);
-        let (balance_fen, period) = (*balance, period_of(row.occurred_at, row.key.at, &closed));
+        let (balance_fen, period) = (*balance, period_of(row.billed_at, row.key.at, &closed));
         lines.push(LedgerLine { row, balance_fen, period });
     }
     let next = lines.last().filter(|_| is_full).map(|line| LedgerPlace { key: line.row.key, balances });
@@ -107,9 +107,10 @@ pub async fn ledger_page(
 }
 
 /// A fact counts in the month of its day, unless that month was closed before the fact was recorded: then in the month
-/// of its recording, which is open.
-pub fn period_of(occurred_at: Timestamp, recorded_at: Timestamp, closed: &[ClosedMonth]) -> Period {
-    let day = occurred_at.to_beijing_day();
+/// of its recording, which is open. The day is that of WeChat's bill, by which the figures of a month go: a refund has
+/// the day of its acceptance, whenever it ended.
+pub fn period_of(billed_at: Timestamp, recorded_at: Timestamp, closed: &[ClosedMonth]) -> Period {
+    let day = billed_at.to_beijing_day();
     let own = &day[..7];
     let is_late = closed.iter().any(|month| month.month == own && recorded_at >= month.cut_at);
     if is_late {

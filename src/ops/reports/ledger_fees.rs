@@ -1,6 +1,6 @@
 //! Fees of rows of the ledger, from the bills that are kept here. WeChat is not asked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -20,10 +20,9 @@ pub async fn ledger_fees(
     let Some(of) = config.merchant(merchant.as_str()).filter(|_| !config.reconcile.keep.is_zero()) else {
         return Ok(fees);
     };
-    let accepted = accepted(store, merchant, lines).await?;
     let mut days = BTreeMap::<String, Vec<(usize, Ids)>>::new();
     for (n, row) in lines.iter().enumerate() {
-        if let Some(at) = billed_at(row, &accepted) {
+        if let Some(at) = billed_at(row) {
             days.entry(at.to_beijing_day()).or_default().push((n, ids_of(row)));
         }
     }
@@ -58,26 +57,9 @@ pub async fn ledger_fees(
     Ok(fees)
 }
 
-/// When WeChat accepted the refunds of these lines, by their numbers: their bill is of that day.
-async fn accepted(
-    store: &Store,
-    merchant: &MerchantKey,
-    lines: &[&BookRow],
-) -> Result<HashMap<String, Timestamp>, DbError> {
-    let numbers: Vec<String> = lines.iter().filter_map(|row| row.refund_no.clone()).collect();
-    if numbers.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let found = store.refunds_by_number(merchant, &numbers).await?;
-    Ok(found.into_iter().map(|(number, item)| (number, item.side.time)).collect())
-}
-
-/// WeChat's time of what a row brings in; none of a change of class.
-fn billed_at(row: &BookRow, accepted: &HashMap<String, Timestamp>) -> Option<Timestamp> {
-    match &row.refund_no {
-        Some(number) => accepted.get(number).copied(),
-        None => (row.entry == "payment").then_some(row.occurred_at),
-    }
+/// When WeChat's bill has it; none of a change of class.
+fn billed_at(row: &BookRow) -> Option<Timestamp> {
+    (row.key.is_refund || row.entry == "payment").then_some(row.billed_at)
 }
 
 fn ids_of(row: &BookRow) -> Ids {

@@ -10,7 +10,8 @@ use super::days::{DayRow, day_rows};
 use super::ledger::period_of;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
-use crate::store::{ClosedMonth, DbError, LateRow, PeriodClosing, Store};
+use crate::reconciliation::YUAN;
+use crate::store::{ClosedMonth, ClosedRange, DbError, LateRow, PeriodClosing, Store};
 
 /// What is recorded at this very moment counts.
 const THIS_MOMENT: Duration = Duration::from_millis(1);
@@ -96,6 +97,13 @@ impl Figures {
             days,
         }
     }
+
+    /// Number and sum of the refunds, by currency.
+    pub fn refund_sums(&self) -> BTreeMap<String, (i64, i64)> {
+        let others = self.others.iter().map(|(currency, sums)| (currency.clone(), (sums.refunds, sums.refunds_fen)));
+        let all = [(YUAN.to_owned(), (self.refunds, self.refunds_fen))].into_iter().chain(others);
+        all.filter(|(_, (refunds, _))| *refunds > 0).collect()
+    }
 }
 
 /// What a month has beside its own days: a fact about a day of a month that was closed before.
@@ -144,7 +152,8 @@ pub async fn period(
     };
     let figures = RawValue::from_string(text).map_err(|e| DbError::Defect(format!("figures of a month: {e}")))?;
     let closed = store.closed_months(merchant).await?;
-    let late = store.late_rows(merchant, (month.begins_at, month.ends_at), LISTED).await?;
+    let ranges = closed.iter().filter_map(closed_range).collect();
+    let late = store.late_rows(merchant, (month.begins_at, month.ends_at), ranges, LISTED).await?;
     let adjustments = late.iter().filter_map(|row| adjustment(row, &closed)).collect();
     Ok(PeriodView { merchant: merchant.clone(), month, closing, reopened, figures, adjustments })
 }
@@ -164,8 +173,13 @@ pub fn text_of(figures: &Figures) -> Result<String, DbError> {
     serde_json::to_string(figures).map_err(|e| DbError::Defect(e.to_string()))
 }
 
+fn closed_range(closed: &ClosedMonth) -> Option<ClosedRange> {
+    let Month { begins_at, ends_at, .. } = Month::parse(&closed.month)?;
+    Some(ClosedRange { begins_at, ends_at, cut_at: closed.cut_at })
+}
+
 fn adjustment(row: &LateRow, closed: &[ClosedMonth]) -> Option<Adjustment> {
-    let adjusts = period_of(row.occurred_at, row.recorded_at, closed).adjusts?;
+    let adjusts = period_of(row.billed_at, row.recorded_at, closed).adjusts?;
     Some(Adjustment {
         adjusts,
         kind: if row.is_refund { "refund" } else { "payment" },

@@ -30,7 +30,11 @@ async fn close_and_compare(ctx: Context) -> Result<Done, JobError> {
     let now = ctx.clock.now();
     let over = now.before(OVER);
     let end = Timestamp::from_ms(over.next_beijing_midnight().as_ms() - DAY_MS);
-    let closed = ctx.store.close_day(end).await?;
+    let mut failed = Vec::new();
+    let closed = ctx.store.close_day(end).await.unwrap_or_else(|e| {
+        failed.push(format!("closing the day: {e}"));
+        0
+    });
     let configured: Vec<MerchantKey> = ctx.config.merchants.iter().map(|merchant| merchant.key.clone()).collect();
     let ran = run_due(&ctx.store, &configured, now, Instant::now() + COMPARES).await?;
     let books = ctx.store.books();
@@ -39,6 +43,11 @@ async fn close_and_compare(ctx: Context) -> Result<Done, JobError> {
         ctx.shown.set(telemetry::BOOK_FINDINGS, &[("merchant", merchant.as_str())], open as f64);
     }
     ctx.shown.measured();
+    // Only now: what fails of one merchant keeps no other from being closed and compared.
+    failed.extend(ran.failed);
+    if !failed.is_empty() {
+        return Err(JobError::InPart(failed));
+    }
     let mut said = Vec::new();
     if closed > 0 {
         said.push(format!("closed the day before {end} for {closed} merchants"));

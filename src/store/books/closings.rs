@@ -1,7 +1,8 @@
 //! Balances at the ends of days, so that no reader sums up from the beginning.
 //!
 //! What must stay true: a closing is what the rows before it come to. It is written once the day has been over for some
-//! time; a row that is recorded before it nevertheless removes it (a trigger), and the sum is made again.
+//! time; a row that is recorded before it nevertheless removes it (a trigger), and the sum is made again. No sum is of
+//! more rows than a slice has: on PostgreSQL others wait for the lock under which it is made.
 
 use std::collections::BTreeMap;
 
@@ -26,30 +27,59 @@ impl Store {
         balances(self.db.reader(), merchant, at).await
     }
 
-    /// Keeps every merchant's balances at the end of a day, where they are not kept. Returns of how many merchants.
+    /// Keeps every merchant's balances at the end of a day, where they are not kept. Returns of how many merchants; the
+    /// first error, once all were tried.
     pub async fn close_day(&self, end: Timestamp) -> Result<u64, DbError> {
-        let mut closed = 0;
+        let (mut closed, mut failed) = (0, None);
         for merchant in self.books().merchants().await? {
-            let kept = "SELECT 1 AS one FROM ledger_closings WHERE merchant = $1 AND at_ms = $2 LIMIT 1";
-            let key = [merchant.as_str().into(), end.as_ms().into()];
-            if !self.db.reader().rows(kept, key).await?.is_empty() {
-                continue;
-            }
-            for _ in 0..TRIES {
-                let write = (merchant.clone(), end, self.summed(&merchant, end).await?);
-                let done = self.db.write("ledger.close", write, |tx, (merchant, end, summed)| {
-                    Box::pin(close(tx, merchant, *end, summed.as_ref()))
-                });
-                if let Some(is_kept) = done.await? {
-                    closed += u64::from(is_kept);
-                    break;
+            match self.close_merchant(&merchant, end).await {
+                Ok(is_closed) => closed += u64::from(is_closed),
+                Err(e) => {
+                    tracing::warn!(%merchant, error = %e, "the balances at the end of a day are not kept");
+                    failed = failed.or(Some(e));
                 }
             }
         }
-        Ok(closed)
+        failed.map_or(Ok(closed), Err)
     }
 
-    /// The sum of SQLite, whose one writer must not wait for it. PostgreSQL makes it in the transaction.
+    /// Goes on from the last balances in steps of so many rows as one statement may sum up, and keeps each of them:
+    /// what a run does not come to, the next one does. False: they are kept, or there is nothing to keep.
+    async fn close_merchant(&self, merchant: &MerchantKey, end: Timestamp) -> Result<bool, DbError> {
+        loop {
+            let kept = "SELECT MAX(at_ms) AS at_ms FROM ledger_closings WHERE merchant = $1 AND at_ms <= $2";
+            let rows = self.db.reader().rows(kept, [merchant.as_str().into(), end.as_ms().into()]).await?;
+            let kept = rows.first().map(|row| row.get::<Option<i64>>("at_ms")).transpose()?.flatten();
+            let from = Timestamp::from_ms(kept.unwrap_or(0));
+            if from == end {
+                return Ok(false);
+            }
+            let at = self.end_of_slice(merchant, from, end).await?;
+            if !self.keep_balances(merchant, at).await? {
+                return Ok(false);
+            }
+            if at == end {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Keeps the balances at a moment. False: there are none, or rows entered beside each of the sums.
+    async fn keep_balances(&self, merchant: &MerchantKey, at: Timestamp) -> Result<bool, DbError> {
+        for _ in 0..TRIES {
+            let write = (merchant.clone(), at, self.summed(merchant, at).await?);
+            let done = self.db.write("ledger.close", write, |tx, (merchant, at, summed)| {
+                Box::pin(close(tx, merchant, *at, summed.as_ref()))
+            });
+            if let Some(is_kept) = done.await? {
+                return Ok(is_kept);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The sum of SQLite, whose one writer must not wait for it. PostgreSQL makes it in the transaction: outside, a row
+    /// with a smaller number may be committed behind the sum.
     async fn summed(&self, merchant: &MerchantKey, end: Timestamp) -> Result<Option<Summed>, DbError> {
         if self.db.kind() == DbKind::Postgres {
             return Ok(None);

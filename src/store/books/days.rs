@@ -1,4 +1,7 @@
 //! What the books have of each day, by WeChat's time, and what was recorded after its month was closed.
+//!
+//! What must stay true: both go by the same time, which for a refund is that of its acceptance. So each row counts
+//! once: in the figures of its day's month, or beside those of a later one.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +23,19 @@ pub struct DaySums {
     pub refunds_fen: i64,
 }
 
-/// A row of a ledger about an earlier day than those of the month of its recording.
+/// A month that is closed. What is recorded about it from `cut_at` on counts where it is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosedRange {
+    pub begins_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub cut_at: Timestamp,
+}
+
+/// A row of a ledger about a day of a month that was closed before it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateRow {
-    pub occurred_at: Timestamp,
+    /// Where WeChat's bill has it: a payment at its time, a refund at its acceptance.
+    pub billed_at: Timestamp,
     pub recorded_at: Timestamp,
     pub is_refund: bool,
     pub order_no: Option<String>,
@@ -63,18 +75,28 @@ impl Store {
         Ok(days)
     }
 
-    /// Money that was recorded in a range and was taken or given back before it, oldest first.
+    /// Money that was recorded in a range about months that were closed before, oldest first.
     pub async fn late_rows(
         &self,
         merchant: &MerchantKey,
         (from, to): (Timestamp, Timestamp),
+        closed: Vec<ClosedRange>,
         limit: u32,
     ) -> Result<Vec<LateRow>, DbError> {
-        let sql = format!("{LATE} ORDER BY recorded_at_ms, number LIMIT {limit}");
+        let is_late = |range: &ClosedRange| {
+            let [begins, ends, cut] = [range.begins_at, range.ends_at, range.cut_at].map(Timestamp::as_ms);
+            format!("billed_at_ms >= {begins} AND billed_at_ms < {ends} AND recorded_at_ms >= {cut}")
+        };
+        let late: Vec<String> = late_ranges(closed, from).iter().map(is_late).collect();
+        if late.is_empty() {
+            return Ok(Vec::new());
+        }
+        let late = late.join(" OR ");
+        let sql = format!("SELECT * FROM ({LATE}) AS l WHERE {late} ORDER BY recorded_at_ms, number LIMIT {limit}");
         let values = [merchant.as_str().into(), from.as_ms().into(), to.as_ms().into()];
         let late = |row: &Row| {
             Ok(LateRow {
-                occurred_at: Timestamp::from_ms(row.get("occurred_at_ms")?),
+                billed_at: Timestamp::from_ms(row.get("billed_at_ms")?),
                 recorded_at: Timestamp::from_ms(row.get("recorded_at_ms")?),
                 is_refund: row.get::<i64>("is_refund")? == 1,
                 order_no: row.get("order_no")?,
@@ -87,22 +109,39 @@ impl Store {
     }
 }
 
+/// The closed months before a range, neighbours as one where the same rows are late: nearly always all but the last.
+fn late_ranges(mut closed: Vec<ClosedRange>, from: Timestamp) -> Vec<ClosedRange> {
+    closed.retain(|month| month.begins_at < from);
+    closed.sort_by_key(|month| month.begins_at);
+    let mut ranges = Vec::<ClosedRange>::new();
+    for month in closed {
+        let cut_at = month.cut_at.max(from);
+        match ranges.last_mut() {
+            Some(last) if last.ends_at == month.begins_at && last.cut_at == cut_at => last.ends_at = month.ends_at,
+            Some(_) | None => ranges.push(ClosedRange { cut_at, ..month }),
+        }
+    }
+    ranges
+}
+
 /// Of the class of a payment nothing is said here: WeChat has the money of every class.
 const PAYMENTS: &str = "payments WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4";
 
 // As WeChat's bill has them: on the day of their acceptance.
-const REFUNDS: &str = "
+pub(super) const REFUNDS: &str = "
 (SELECT l.amount_fen AS amount_fen, l.currency AS currency FROM refunds AS r
  JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
  WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2
    AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3 AND l.recorded_at_ms < $4) AS p WHERE amount_fen > 0";
 
+// The time of a refund is read per row of the ledger, so that its index over the times of recording leads.
 const LATE: &str = "
-SELECT occurred_at_ms, recorded_at_ms, CAST(0 AS BIGINT) AS is_refund, order_no, transaction_id AS number, amount_fen,
-       currency
+SELECT occurred_at_ms AS billed_at_ms, recorded_at_ms, CAST(0 AS BIGINT) AS is_refund, order_no,
+       transaction_id AS number, amount_fen, currency
 FROM ledger WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3 AND entry = 'payment'
   AND occurred_at_ms < $2
 UNION ALL
-SELECT occurred_at_ms, recorded_at_ms, CAST(1 AS BIGINT) AS is_refund, order_no, refund_no AS number, amount_fen,
-       currency
-FROM refund_ledger WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3 AND occurred_at_ms < $2";
+SELECT (SELECT COALESCE(f.accepted_at_ms, f.created_at_ms) FROM refunds AS f
+          WHERE f.merchant = r.merchant AND f.refund_no = r.refund_no) AS billed_at_ms,
+       recorded_at_ms, CAST(1 AS BIGINT) AS is_refund, order_no, refund_no AS number, amount_fen, currency
+FROM refund_ledger AS r WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3";

@@ -1,15 +1,22 @@
 //! Months: closed in their order, each with the figures of its days as they were then.
 //!
 //! What must stay true: at most one closing of a month is in force; the figures of a closing never change (triggers);
-//! only the last closed month is reopened, so that no month counts what another one counts as an adjustment.
+//! only the last closed month is reopened, so that no month counts what another one counts as an adjustment; and the
+//! refunds of a closing are those of its month at the moment of the closing, whatever a bill moved meanwhile.
 
+use std::collections::BTreeMap;
+
+use sea_orm::DbErr;
+
+use super::currencies::sums_by_currency;
+use super::days::REFUNDS;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::order::rows::broken;
 use crate::store::payment::audit::{AuditEntry, write_audit};
-use crate::store::writer::{Row, WriteTx};
+use crate::store::writer::{Reader, Row, WriteTx};
 
 /// A month that is or was closed.
 #[derive(Debug, Clone)]
@@ -39,6 +46,10 @@ pub struct NewClosing {
     pub month_before: String,
     pub closed_at: Timestamp,
     pub cut_at: Timestamp,
+    /// From the month's beginning to its end.
+    pub range: (Timestamp, Timestamp),
+    /// Number and sum of the refunds in the figures, by currency.
+    pub refunds: BTreeMap<String, (i64, i64)>,
     pub figures: String,
     pub hash: String,
     pub audit: AuditEntry,
@@ -140,6 +151,16 @@ async fn close(tx: &WriteTx, new: &NewClosing) -> Result<PeriodChange, DbError> 
         Some(last) if last == new.month => return Ok(PeriodChange::Already),
         Some(last) if last != new.month_before => return Ok(PeriodChange::OutOfOrder { last }),
         Some(_) | None => {}
+    }
+    // A bill may have moved a refund since the figures were read. Behind this, none of the month is moved.
+    let (from, to) = new.range;
+    let limits = [from, to, new.cut_at].map(|at| at.as_ms().into());
+    let values: Vec<sea_orm::Value> = [new.merchant.as_str().into()].into_iter().chain(limits).collect();
+    let refunds = sums_by_currency(Reader::Write(tx), REFUNDS, values).await?;
+    let refunds: BTreeMap<String, (i64, i64)> = refunds.into_iter().map(|(of, n, fen)| (of, (n, fen))).collect();
+    if refunds != new.refunds {
+        let moved = "a bill moved refunds of the month while it was closed";
+        return Err(DbError::Unavailable(DbErr::Custom(moved.into())));
     }
     let sql = "INSERT INTO period_closings (merchant, month, closed_at_ms, cut_at_ms, closed_by, reason, figures, hash)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";

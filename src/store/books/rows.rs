@@ -41,6 +41,8 @@ pub struct BookRow {
     pub key: BookKey,
     /// When it happened: for money, WeChat's time.
     pub occurred_at: Timestamp,
+    /// Where WeChat's bill has it: a refund at its acceptance, everything else as `occurred_at`.
+    pub billed_at: Timestamp,
     /// `payment`, `matched`, `accepted`, `returned` or `refund`.
     pub entry: String,
     /// The payment's class before, where the row changes it.
@@ -111,7 +113,12 @@ impl Store {
     }
 
     /// Where about so many rows of the range end: SQLite sorts in memory what it groups.
-    async fn end_of_slice(&self, merchant: &MerchantKey, from: Timestamp, to: Timestamp) -> Result<Timestamp, DbError> {
+    pub(super) async fn end_of_slice(
+        &self,
+        merchant: &MerchantKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Timestamp, DbError> {
         let of = |table: &str| {
             format!(
                 "SELECT recorded_at_ms FROM (
@@ -147,7 +154,7 @@ impl Store {
 // A row of the version before names no class: it is what the next change took it from, or what the payment is.
 const LEDGER: &str = "
 SELECT l.recorded_at_ms AS at_ms, CAST(0 AS BIGINT) AS source, l.id AS id, l.occurred_at_ms AS occurred_at_ms,
-       l.entry AS entry, l.from_class AS from_class,
+       l.occurred_at_ms AS billed_at_ms, l.entry AS entry, l.from_class AS from_class,
        COALESCE(l.to_class,
          (SELECT n.from_class FROM ledger AS n WHERE n.merchant = l.merchant AND n.entry IN ('accepted', 'returned')
             AND n.transaction_id = l.transaction_id ORDER BY n.id LIMIT 1),
@@ -165,6 +172,8 @@ FROM (SELECT * FROM ledger WHERE {only}) AS l";
 // The class that the payment had then: one that is returned was given back by the refunds before.
 const REFUNDS: &str = "
 SELECT r.recorded_at_ms AS at_ms, CAST(1 AS BIGINT) AS source, r.id AS id, r.occurred_at_ms AS occurred_at_ms,
+       (SELECT COALESCE(f.accepted_at_ms, f.created_at_ms) FROM refunds AS f
+          WHERE f.merchant = r.merchant AND f.refund_no = r.refund_no) AS billed_at_ms,
        'refund' AS entry, CAST(NULL AS TEXT) AS from_class,
        COALESCE(
          (SELECT n.to_class FROM ledger AS n WHERE n.merchant = r.merchant
@@ -216,6 +225,7 @@ fn book_row(row: &Row) -> Result<BookRow, DbError> {
             id: row.get("id")?,
         },
         occurred_at: Timestamp::from_ms(row.get("occurred_at_ms")?),
+        billed_at: Timestamp::from_ms(row.get("billed_at_ms")?),
         entry: row.get("entry")?,
         from_class: row.get("from_class")?,
         class: row.get("class")?,

@@ -179,19 +179,6 @@ impl Store {
         rows.iter().map(found).collect()
     }
 
-    /// Notes when WeChat accepted a refund, by its bill. Moves no money.
-    pub async fn note_refund_accepted(
-        &self,
-        merchant: &MerchantKey,
-        refund_no: &str,
-        at: Timestamp,
-    ) -> Result<(), DbError> {
-        let sql = "UPDATE refunds SET accepted_at_ms = $3 WHERE merchant = $1 AND refund_no = $2";
-        let values = [merchant.as_str().into(), refund_no.into(), at.as_ms().into()];
-        self.db.execute("refund.accepted", sql, values).await?;
-        Ok(())
-    }
-
     /// When a merchant's first order or payment was made; none where there is none.
     pub async fn first_trade_at(&self, merchant: &MerchantKey) -> Result<Option<Timestamp>, DbError> {
         // One step in the index per state.

@@ -3,6 +3,7 @@
 //! What must stay true: a day's result is replaced as a whole, by a run whose lines are all written; lines of any other
 //! run never show. A note stays with a line that the next run finds again. Only the holder of the lease writes results.
 
+pub(super) mod accepted;
 pub(super) mod accounts;
 pub(super) mod asks;
 pub(super) mod bills;

@@ -69,7 +69,58 @@ on_both! {
         assert_eq!(stage.store.close_day(Timestamp::from_ms(40_001)).await.unwrap(), 1);
         assert_eq!(stage.store.balances_before(&main, END).await.unwrap(), kept(5_000, 40_000));
     }
+
+    /// A ledger of many days that never had a closing.
+    async fn the_first_closing_of_many_days_comes_to_the_sums_of_their_rows(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        for sql in YEAR {
+            stage.execute(sql).await.unwrap();
+        }
+        let end = Timestamp::from_ms(40_000_000_000);
+        assert_eq!(stage.store.close_day(end).await.unwrap(), 2);
+        let steps = "(SELECT DISTINCT at_ms FROM ledger_closings WHERE merchant = 'main') AS s";
+        assert_eq!(stage.count(steps).await, 3, "of 20,000 rows each, and the rest");
+        assert_eq!(stage.count("ledger_closings WHERE at_ms = 40000000000").await, 4, "two merchants, two currencies");
+        assert_eq!(stage.count(WRONG).await, 0);
+        assert_eq!(stage.store.close_day(end).await.unwrap(), 0, "once");
+        // A late row takes away what is behind it; the rest is made from what is left.
+        stage.execute(&row(16).replace(", 16, 'unmatched'", ", 20000000000, 'unmatched'")).await.unwrap();
+        assert_eq!(stage.count(steps).await, 1);
+        assert_eq!(stage.store.close_day(end).await.unwrap(), 1);
+        assert_eq!((stage.count(steps).await, stage.count(WRONG).await), (3, 0));
+    }
 }
+
+/// 50,000 payments of two merchants in two currencies within 405 days, some of which went back.
+const YEAR: [&str; 4] = [
+    "INSERT INTO ledger (merchant, order_version, out_trade_no, entry, transaction_id, amount_fen, currency,
+                         occurred_at_ms, recorded_at_ms, to_class, payment_version)
+     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+     SELECT CASE WHEN i % 10 = 0 THEN 'other' ELSE 'main' END, 0, 'Y' || i, 'payment', 'Y' || i, i % 97 + 1,
+            CASE WHEN i % 9 = 0 THEN 'USD' ELSE 'CNY' END, 1, CAST(i AS BIGINT) * 700000, 'unmatched', 1 FROM n",
+    "INSERT INTO refund_totals (merchant, transaction_id, out_trade_no, paid_fen, reserved_fen, refunded_fen, count,
+                                next_call_at_ms)
+     SELECT merchant, transaction_id, out_trade_no, amount_fen, amount_fen, amount_fen, 1, 0 FROM ledger
+     WHERE amount_fen = 50",
+    "INSERT INTO refunds (merchant, refund_no, out_trade_no, transaction_id, version, state, origin, amount_fen,
+                          total_fen, requested_by, content_hash, params, sign_type, refund_id, delayed, calls,
+                          queries_done, succeeded_at_ms, created_at_ms, updated_at_ms)
+     SELECT merchant, 'R' || transaction_id, out_trade_no, transaction_id, 1, 'succeeded', 'api', paid_fen, paid_fen,
+            'r', 'h', '{}', 'MD5', 'W' || transaction_id, FALSE, 1, 0, 1, 1, 1 FROM refund_totals",
+    "INSERT INTO refund_ledger (merchant, refund, refund_version, out_trade_no, transaction_id, refund_no, refund_id,
+                                amount_fen, currency, occurred_at_ms, recorded_at_ms)
+     SELECT f.merchant, f.id, 1, f.out_trade_no, f.transaction_id, f.refund_no, f.refund_id, f.amount_fen, l.currency,
+            1, l.recorded_at_ms + 5000
+     FROM refunds AS f JOIN ledger AS l ON l.merchant = f.merchant AND l.transaction_id = f.transaction_id",
+];
+
+/// Closings that are not the plain sum of the rows before them.
+const WRONG: &str = "ledger_closings AS c WHERE c.balance_fen <>
+    COALESCE((SELECT SUM(l.amount_fen) FROM ledger AS l
+              WHERE l.merchant = c.merchant AND l.currency = c.currency AND l.entry = 'payment'
+                AND l.recorded_at_ms < c.at_ms), 0)
+  - COALESCE((SELECT SUM(r.amount_fen) FROM refund_ledger AS r
+              WHERE r.merchant = c.merchant AND r.currency = c.currency AND r.recorded_at_ms < c.at_ms), 0)";
 
 /// On SQLite no other transaction is open while one writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

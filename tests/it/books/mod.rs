@@ -3,8 +3,10 @@
 mod agree;
 mod bills;
 mod closings;
+mod due;
 mod feed_by_time;
 mod file;
+mod late_refunds;
 mod months;
 mod over_http;
 mod paid_event;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::MerchantKey;
-use wxpay_worker::ops::reports::{Month, frozen_or_now, ledger_page, period};
+use wxpay_worker::ops::reports::{Figures, Month, frozen_or_now, ledger_page, period};
 use wxpay_worker::ops::users::local_operator;
 use wxpay_worker::store::{BookRange, NewClosing, PeriodChange};
 
@@ -12,11 +12,11 @@ use crate::harness::store::TestStore;
 use crate::keys::{ADMIN, with_admin};
 use crate::settling::on_both;
 
-fn main() -> MerchantKey {
+pub(super) fn main() -> MerchantKey {
     MerchantKey::parse("main").unwrap()
 }
 
-fn at(text: &str) -> Timestamp {
+pub(super) fn at(text: &str) -> Timestamp {
     Timestamp::parse_beijing_spaced(text).unwrap()
 }
 
@@ -34,23 +34,29 @@ async fn taken(stage: &TestStore, number: &str, fen: i64, (paid, recorded): (&st
     stage.execute(&sql).await.unwrap();
 }
 
-async fn close(stage: &TestStore, month: &str, closed_at: &str) -> PeriodChange {
+/// A closing with the figures of this moment.
+pub(super) async fn closing(stage: &TestStore, month: &str, closed_at: &str) -> NewClosing {
     let month = Month::parse(month).unwrap();
     let figures = period(&stage.store, &main(), month.clone(), at(closed_at)).await.unwrap().figures;
-    let new = NewClosing {
+    NewClosing {
         merchant: main(),
         month_before: month.before().unwrap().text,
         month: month.text,
         closed_at: at(closed_at),
         cut_at: at(closed_at),
+        range: (month.begins_at, month.ends_at),
+        refunds: serde_json::from_str::<Figures>(figures.get()).unwrap().refund_sums(),
         hash: wxpay_worker::secret::sha256_hex(figures.get().as_bytes()),
         figures: figures.get().to_owned(),
         audit: local_operator().audit("period.close", "the month is over".to_owned(), at(closed_at)),
-    };
-    stage.store.close_period(new).await.unwrap()
+    }
 }
 
-async fn reopen(stage: &TestStore, month: &str) -> PeriodChange {
+pub(super) async fn close(stage: &TestStore, month: &str, closed_at: &str) -> PeriodChange {
+    stage.store.close_period(closing(stage, month, closed_at).await).await.unwrap()
+}
+
+pub(super) async fn reopen(stage: &TestStore, month: &str) -> PeriodChange {
     let audit = local_operator().audit("period.reopen", "a bill came late".to_owned(), at("2026-12-20 00:00:00"));
     stage.store.reopen_period(&main(), month, audit).await.unwrap()
 }

@@ -2,8 +2,8 @@
 
 pub(super) mod call_slot;
 pub(super) mod cap;
-pub(super) mod commit;
 mod claim;
+pub(super) mod commit;
 mod elsewhere;
 pub(super) mod lock;
 pub(super) mod record;

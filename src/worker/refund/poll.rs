@@ -43,11 +43,10 @@ pub async fn ask(
 ) -> Result<Learnt, ApplyError> {
     match ask_once(ctx, merchant, stored, notification.clone(), timing).await? {
         Learnt::Unconfirmed(refusal) => confirm(ctx, merchant, stored, refusal, notification, timing).await,
-        learnt @ (Learnt::Changed
-        | Learnt::Unchanged(_)
-        | Learnt::Refused(_)
-        | Learnt::NotFound
-        | Learnt::NoAnswer) => Ok(learnt),
+        learnt
+        @ (Learnt::Changed | Learnt::Unchanged(_) | Learnt::Refused(_) | Learnt::NotFound | Learnt::NoAnswer) => {
+            Ok(learnt)
+        }
     }
 }
 

@@ -19,9 +19,10 @@ use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::ids::OrderNo;
 
-/// How long a deferred message that cannot be published waits, doubled with each attempt, and how often at most.
+/// How long a deferred message that cannot be published waits, doubled with each attempt, and how often at most: what
+/// is due in more than an hour counts as written by a wrong clock.
 const PUT_OFF_MS: i64 = 60_000;
-const PUT_OFF_DOUBLED: i64 = 6;
+const PUT_OFF_DOUBLED: i64 = 5;
 
 /// A message as the bus carried it.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ mod reported;
 mod retention;
 mod schema;
 mod tokens;
+mod unreadable;
 pub mod web;
 mod writer;
 mod writer_lanes;

@@ -9,8 +9,8 @@ use sea_orm::sqlx;
 pub(super) const MEND: &str = "a pooler hands the connection to other clients after each transaction (PgBouncer in \
                                transaction mode): set store.statement_cache = 0";
 
-/// 55P03: a lock was not given in time (`lock_timeout`). 57014: the statement took too long (`statement_timeout`), or an
-/// operator cancelled it.
+/// 55P03: a lock was not given in time (`lock_timeout`). 57014: the statement took too long (`statement_timeout`), or
+/// an operator cancelled it.
 const OF_ONE_STATEMENT: [&str; 2] = ["55P03", "57014"];
 
 /// Why the database did not do what it was asked.

@@ -11,7 +11,6 @@ mod reported;
 mod retention;
 mod schema;
 mod tokens;
-mod unreadable;
 pub mod web;
 mod writer;
 mod writer_lanes;

@@ -6,7 +6,7 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::EventId;
 use wxpay_worker::store::{Fenced, StoredMessage};
 
-use super::orders::{NOW, merchant, order_no};
+use super::store::orders::{NOW, merchant, order_no};
 use crate::harness::db::TestDb;
 use crate::harness::sql::number;
 use crate::harness::store::TestStore;

@@ -18,6 +18,10 @@ pub const MAX_BUS_RETRIES: u32 = 5;
 /// database, which waits for as long as it takes and counts nothing.
 pub const AWAY_MAX: Duration = Duration::from_secs(6);
 
+/// How long a message whose row is locked waits after its first attempt, doubled with each, and at most: its attempts
+/// are to last for longer than a person leaves a transaction open.
+const LOCKED: (Duration, Duration) = (MAX_BUS_DELAY, Duration::from_secs(300));
+
 /// Class of a message that used up its attempts.
 pub const EXHAUSTED: &str = "exhausted";
 /// Class of a delivery whose handler panicked.
@@ -42,6 +46,12 @@ pub enum Verdict {
     /// What the handler needs is away (the database), which says nothing about the message. It is handled again in its
     /// place without counting, for [`AWAY_MAX`] at most; then that is one failed attempt.
     Unavailable {
+        /// What went wrong, without secrets or personal data.
+        why: String,
+    },
+    /// A row that it needs is locked by others for too long. The database takes other writes, so nothing else waits:
+    /// the message comes again after growing waits, until its attempts are used up.
+    Locked {
         /// What went wrong, without secrets or personal data.
         why: String,
     },
@@ -95,6 +105,7 @@ pub fn next_step(verdict: Verdict, tries: Tries) -> Step {
         Verdict::Park { reason, why } => Step::Park { reason, why },
         // It was away for as long as one delivery waits for it: from here on it is a failed attempt like any other.
         Verdict::Unavailable { why } => next_step(Verdict::Retry { after: MAX_BUS_DELAY, why }, tries),
+        Verdict::Locked { why } => next_step(Verdict::Retry { after: after_lock(tries.attempt), why }, tries),
         Verdict::Retry { why, .. } if tries.attempt >= tries.max_attempts => Step::Park { reason: EXHAUSTED, why },
         Verdict::Retry { after, why }
             if after <= MAX_BUS_DELAY && tries.on_bus <= MAX_BUS_RETRIES && tries.bus_has_room =>
@@ -103,4 +114,9 @@ pub fn next_step(verdict: Verdict, tries: Tries) -> Step {
         }
         Verdict::Retry { after, why } => Step::Defer { after, why },
     }
+}
+
+fn after_lock(attempt: u32) -> Duration {
+    let doubled = 1 << attempt.saturating_sub(1).min(10);
+    LOCKED.0.saturating_mul(doubled).min(LOCKED.1)
 }

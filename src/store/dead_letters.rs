@@ -3,7 +3,10 @@
 //! Both are rows before the bus forgets them: nothing disappears, everything can be listed.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    QueryTrait, Select, Set,
+};
 
 use super::Store;
 use super::db::DbError;
@@ -15,6 +18,11 @@ use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::ids::OrderNo;
+
+/// How long a deferred message that cannot be published waits, doubled with each attempt, and how often at most: what
+/// is due in more than an hour counts as written by a wrong clock.
+const PUT_OFF_MS: i64 = 60_000;
+const PUT_OFF_DOUBLED: i64 = 5;
 
 /// A message as the bus carried it.
 #[derive(Debug, Clone)]
@@ -99,23 +107,38 @@ impl Store {
             .await
     }
 
-    /// Messages whose time has come, oldest first.
+    /// Messages whose time has come, oldest first. One that cannot be read is put off: it keeps none of the others.
     pub async fn due_messages(&self, now: Timestamp, limit: u64) -> Result<Vec<StoredMessage>, DbError> {
-        let rows = due_query(now, limit).all(self.db.read()).await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(StoredMessage {
-                    event_id: row.event_id,
-                    consumer: row.consumer,
-                    subject: row.subject,
-                    headers: serde_json::from_str(&row.headers).map_err(|e| unreadable("headers", &e))?,
-                    payload: row.payload,
-                    attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
-                    first_error: row.first_error,
-                    last_error: row.last_error,
-                })
-            })
-            .collect()
+        let rows = self.db.read().query_all_raw(due_query(now, limit).build(self.db.kind().backend())).await?;
+        let mut due = Vec::with_capacity(rows.len());
+        for row in rows {
+            match stored_message(&row) {
+                Ok(message) => due.push(message),
+                Err(error) => {
+                    let text = |column: &str| row.try_get::<String>("", column).unwrap_or_default();
+                    let (event_id, consumer) = (text("event_id"), text("consumer"));
+                    tracing::error!(event.id = event_id, consumer, %error, "a deferred message cannot be read");
+                    let attempts: i64 = row.try_get("", "attempts").unwrap_or(0);
+                    self.put_off(&event_id, &consumer, attempts, now).await?;
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    /// Puts off a message that cannot be published, for a longer time with each try: it must not take the place of
+    /// others. Its row stays and can be listed.
+    pub async fn put_off_deferred(&self, m: &StoredMessage, now: Timestamp) -> Result<(), DbError> {
+        self.put_off(&m.event_id, &m.consumer, i64::from(m.attempts), now).await
+    }
+
+    async fn put_off(&self, event_id: &str, consumer: &str, attempts: i64, now: Timestamp) -> Result<(), DbError> {
+        let due_ms = now.as_ms().saturating_add(PUT_OFF_MS << attempts.clamp(0, PUT_OFF_DOUBLED));
+        let sql = "UPDATE deferred SET attempts = attempts + 1, next_attempt_at_ms = $4
+                   WHERE event_id = $1 AND consumer = $2 AND attempts = $3";
+        let values = [event_id.into(), consumer.into(), attempts.into(), due_ms.into()];
+        self.db.execute("message.put_off", sql, values).await?;
+        Ok(())
     }
 
     /// Forgets a deferred message once the bus has it again, unless it was deferred anew meanwhile.
@@ -140,6 +163,20 @@ pub(super) fn due_query(now: Timestamp, limit: u64) -> Select<deferred::Entity> 
         .filter(deferred::Column::NextAttemptAtMs.lte(now.as_ms()))
         .order_by_asc(deferred::Column::NextAttemptAtMs)
         .limit(limit)
+}
+
+fn stored_message(row: &QueryResult) -> Result<StoredMessage, DbError> {
+    let row = deferred::Model::from_query_result(row, "")?;
+    Ok(StoredMessage {
+        event_id: row.event_id,
+        consumer: row.consumer,
+        subject: row.subject,
+        headers: serde_json::from_str(&row.headers).map_err(|e| unreadable("headers", &e))?,
+        payload: row.payload,
+        attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+        first_error: row.first_error,
+        last_error: row.last_error,
+    })
 }
 
 fn headers_json(m: &StoredMessage) -> Result<String, DbError> {

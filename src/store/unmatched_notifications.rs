@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use super::Store;
 use super::db::DbError;
 use super::evidence::{NotificationRecord, outbox_row, write_notifications};
-use super::order::rows::unreadable;
+use super::order::rows::{UNREADABLE, readable, unreadable};
 use super::outbox::write_events;
 use super::payment::commit::enter_unmatched;
 use super::writer::WriteTx;
@@ -67,9 +67,9 @@ impl Store {
     /// Up to `limit` notifications of payments that a process of the version before reported as those of no order: they
     /// have no row of their own yet.
     pub async fn reported_without_payment(&self, limit: u64) -> Result<Vec<WaitingNotification>, DbError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.db.read().query_all_raw(self.db.statement(NOT_ENTERED, [limit.into()])).await?;
-        rows.into_iter().map(|row| waiting(&row)).collect()
+        let most = i64::try_from(limit.saturating_add(UNREADABLE)).unwrap_or(i64::MAX);
+        let rows = self.db.read().query_all_raw(self.db.statement(NOT_ENTERED, [most.into()])).await?;
+        Ok(readable("notification", &rows, limit, event_id_of, waiting))
     }
 
     /// Enters a payment of no order, unless it is known.
@@ -105,7 +105,23 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values = [before.as_ms().into(), now.after(IMPOSSIBLY_AHEAD).as_ms().into(), limit.into()];
         let rows = self.db.read().query_all_raw(self.db.statement(forgotten_sql(), values)).await?;
-        rows.into_iter().map(|row| waiting(&row)).collect()
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            match waiting(&row) {
+                Ok(waiting) => found.push(waiting),
+                Err(e) => self.pass_over(&event_id_of(&row).unwrap_or_default(), &e, now).await?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts off a notification that cannot be read: it must not take the place of others. Its row stays and can be
+    /// listed.
+    async fn pass_over(&self, event_id: &str, error: &DbError, now: Timestamp) -> Result<(), DbError> {
+        tracing::error!(event.id = event_id, %error, "a notification that waits cannot be read, and is passed over");
+        let sql = "UPDATE notifications SET processed_at_ms = $2 WHERE event_id = $1 AND verdict = 'waiting'";
+        self.db.execute("notification.pass_over", sql, [event_id.into(), now.as_ms().into()]).await?;
+        Ok(())
     }
 
     /// Notes that a waiting notification was redelivered to the workers, unless one of them has processed it since.
@@ -158,6 +174,10 @@ async fn record_orphan(
         write_events(tx, vec![outbox_row(news)]).await?;
     }
     Ok(())
+}
+
+fn event_id_of(row: &sea_orm::QueryResult) -> Result<String, DbError> {
+    Ok(row.try_get("", "event_id")?)
 }
 
 fn waiting(row: &sea_orm::QueryResult) -> Result<WaitingNotification, DbError> {

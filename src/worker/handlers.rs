@@ -84,7 +84,7 @@ impl Consumer {
             seconds.record(took);
             counts[match verdict {
                 Verdict::Done => 0,
-                Verdict::Retry { .. } => 1,
+                Verdict::Retry { .. } | Verdict::Locked { .. } => 1,
                 Verdict::Unavailable { .. } => 2,
                 Verdict::Park { .. } => 3,
             }]

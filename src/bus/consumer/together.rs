@@ -65,7 +65,9 @@ where
     P: Parking,
 {
     let verdict = match verdict {
-        Some(verdict @ (Verdict::Done | Verdict::Retry { .. } | Verdict::Park { .. })) => verdict,
+        Some(verdict @ (Verdict::Done | Verdict::Retry { .. } | Verdict::Locked { .. } | Verdict::Park { .. })) => {
+            verdict
+        }
         outage_or_none => {
             // After an outage it may have done a part of its work.
             let least = if outage_or_none.is_some() { 2 } else { 1 };

@@ -10,12 +10,14 @@ const MESSAGES_PER_RUN: u64 = 500;
 
 /// Publishes again what had to wait longer than a bus should hold it.
 pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {
-    let due = ctx.store.due_messages(ctx.clock.now(), MESSAGES_PER_RUN).await?;
+    let now = ctx.clock.now();
+    let due = ctx.store.due_messages(now, MESSAGES_PER_RUN).await?;
     let mut published = 0_u64;
     for stored in due {
         crate::failpoint::point("scheduler.deferred_due");
         let Ok(id) = EventId::parse(&stored.event_id) else {
             tracing::error!(event.id = stored.event_id, "a deferred message has no valid id");
+            ctx.store.put_off_deferred(&stored, now).await?;
             continue;
         };
         let message = Message {
@@ -27,9 +29,9 @@ pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {
         // Published first, deleted after: a crash in between publishes it twice, and the bus deduplicates it.
         match ctx.bus.publish(message).await {
             Ok(()) => published += 1,
-            // Its row stays and can be listed; those behind it must not wait for it.
             Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {
                 tracing::error!(event.id = stored.event_id, error = %e, "a deferred message cannot be published");
+                ctx.store.put_off_deferred(&stored, now).await?;
                 continue;
             }
             Err(e @ (PublishError::Unavailable(_) | PublishError::Full | PublishError::Timeout)) => {

@@ -33,7 +33,7 @@ pub async fn open_books(settings: &config::Store) -> Result<Option<BooksReader>,
     if !file.exists() {
         return Ok(None);
     }
-    let pool = ReadPool::new(Database::connect(read_only(&file)).await?, None);
+    let pool = ReadPool::new(Database::connect(read_only(&file)).await?, None, None);
     Ok(Some(BooksReader { kind: DbKind::Sqlite, pool }))
 }
 

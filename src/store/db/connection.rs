@@ -15,6 +15,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbE
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::deadline::{DEADLINE, Deadline};
 use super::error::DbError;
 use super::kind::DbKind;
 use super::postgres;
@@ -119,29 +120,40 @@ impl Db {
         }
     }
 
+    /// The same of PostgreSQL, by another deadline than the service's.
+    #[doc(hidden)]
+    pub async fn connect_within(settings: &config::Store, deadline: Duration) -> Result<Db, DbError> {
+        Db::connect_by(settings, Deadline::new(deadline)).await
+    }
+
     async fn connect_sqlite(settings: &config::Store, path: &Path) -> Result<Db, DbError> {
         let readers = settings.max_connections;
         create_private(path).map_err(|e| DbError::Defect(format!("{}: {e}", path.display())))?;
         let writer = Writer::sqlite(path, settings.compact, Limits::DEFAULT).await?;
         let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
-        let read = ReadPool::new(read, None);
+        let read = ReadPool::new(read, None, None);
         let mut one = sqlite_options(path, 1, "ON");
         one.min_connections(0).connect_lazy(true);
-        let reserved = Arc::new(ReadPool::new(Database::connect(one).await?, None));
+        let reserved = Arc::new(ReadPool::new(Database::connect(one).await?, None, None));
         let file = Some(path.into());
         Ok(Db { kind: DbKind::Sqlite, writer, read, reserved, owner: None, file, probed: Arc::default() })
     }
 
     pub(in crate::store) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
+        Db::connect_by(settings, Deadline::new(DEADLINE)).await
+    }
+
+    async fn connect_by(settings: &config::Store, deadline: Deadline) -> Result<Db, DbError> {
         let cache = settings.statement_cache;
         // One is reserved: with it there are never more than the settings say. The configuration wants two at least.
         let connections = settings.max_connections.saturating_sub(1).max(1);
-        let pool = postgres::connect(settings.url.expose(), connections, cache).await?;
+        let pool = postgres::connect(settings.url.expose(), connections, cache, &deadline).await?;
         let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
-        let writer = Writer::postgres((pool.clone(), connections), prelude, settings.compact, Limits::DEFAULT);
-        let read = ReadPool::new(pool, prelude);
-        let reserved = postgres::connect_lazily(settings.url.expose(), cache).await?;
-        let reserved = Arc::new(ReadPool::new(reserved, prelude));
+        let lanes = ((pool.clone(), connections), deadline.clone());
+        let writer = Writer::postgres(lanes, prelude, settings.compact, Limits::DEFAULT);
+        let read = ReadPool::new(pool, prelude, Some(deadline.clone()));
+        let reserved = postgres::connect_lazily(settings.url.expose(), cache, &deadline).await?;
+        let reserved = Arc::new(ReadPool::new(reserved, prelude, Some(deadline)));
         let owner = settings.migrate_url.clone().map(|url| Arc::new(Owner::new(url, cache)));
         Ok(Db { kind: DbKind::Postgres, writer, read, reserved, owner, file: None, probed: Arc::default() })
     }

@@ -1,11 +1,17 @@
 //! Why the database did not do what it was asked, distinguished by both drivers' codes.
 
+use std::borrow::Cow;
+
 use sea_orm::DbErr;
 use sea_orm::sqlx;
 
 /// What to do about a pooler that shares connections between transactions.
 pub(super) const MEND: &str = "a pooler hands the connection to other clients after each transaction (PgBouncer in \
                                transaction mode): set store.statement_cache = 0";
+
+/// 55P03: a lock was not given in time (`lock_timeout`). 57014: the statement took too long (`statement_timeout`), or
+/// an operator cancelled it.
+const OF_ONE_STATEMENT: [&str; 2] = ["55P03", "57014"];
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +46,24 @@ impl From<DbErr> for DbError {
 
 impl DbError {
     /// Whether PostgreSQL says that the server or the transaction is at fault, not the row: no room or connections
-    /// (53), a lock that was not given (55), an operator's intervention or a time limit (57), a rollback (40), the
-    /// connection (08).
+    /// (53), its state (55), an operator's intervention (57), a rollback (40), the connection (08). Not where it is
+    /// [`DbError::is_of_one_statement`].
     pub fn is_of_the_server(&self) -> bool {
-        let DbError::Unavailable(DbErr::Conn(e) | DbErr::Exec(e) | DbErr::Query(e)) = self else { return false };
-        let sea_orm::RuntimeErr::SqlxError(sqlx) = e else { return false };
-        let code = sqlx.as_database_error().and_then(|e| e.code());
-        code.is_some_and(|code| code.len() == 5 && ["53", "55", "57", "40", "08"].contains(&&code[..2]))
+        let is_class = |code: &str| code.len() == 5 && ["53", "55", "57", "40", "08"].contains(&&code[..2]);
+        self.state().is_some_and(|code| is_class(&code) && !OF_ONE_STATEMENT.contains(&code.as_ref()))
+    }
+
+    /// Whether PostgreSQL gave up a statement alone: a lock on one of its rows was not given in time, or it took too
+    /// long. The server takes others.
+    pub fn is_of_one_statement(&self) -> bool {
+        self.state().is_some_and(|code| OF_ONE_STATEMENT.contains(&code.as_ref()))
+    }
+
+    /// The driver's code of why it is not available.
+    fn state(&self) -> Option<Cow<'_, str>> {
+        let DbError::Unavailable(DbErr::Conn(e) | DbErr::Exec(e) | DbErr::Query(e)) = self else { return None };
+        let sea_orm::RuntimeErr::SqlxError(sqlx) = e else { return None };
+        sqlx.as_database_error()?.code()
     }
 }
 

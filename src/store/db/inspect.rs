@@ -37,7 +37,7 @@ pub async fn inspect_database(settings: &config::Store) -> Result<Option<DbFindi
     if !file.exists() {
         return Ok(None);
     }
-    let pool = ReadPool::new(Database::connect(read_only(&file)).await?, None);
+    let pool = ReadPool::new(Database::connect(read_only(&file)).await?, None, None);
     read(DbKind::Sqlite, &pool).await.map(Some)
 }
 
@@ -62,7 +62,7 @@ pub async fn inspect_intake(file: &Path) -> Result<IntakeFindings, DbError> {
     if !file.exists() {
         return Ok(found);
     }
-    let pool = ReadPool::new(Database::connect(read_only(file)).await?, None);
+    let pool = ReadPool::new(Database::connect(read_only(file)).await?, None, None);
     let all = async |sql: &str| pool.query_all_raw(DbKind::Sqlite.statement(sql, [])).await;
     let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('intake_database', 'intake_logs')";
     if all(tables).await?.len() < 2 {

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod connection;
+mod deadline;
 mod error;
 mod inspect;
 mod kind;
@@ -10,6 +11,7 @@ mod roles;
 
 pub(in crate::store) use arrays::{array, array_type};
 pub use connection::{Db, DbHealth};
+pub(in crate::store) use deadline::Deadline;
 pub use error::DbError;
 pub(in crate::store) use inspect::read_only;
 pub use inspect::{DbFindings, IntakeFindings, inspect_database, inspect_intake};

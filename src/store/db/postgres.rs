@@ -12,6 +12,7 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{Connection, Executor, Row};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr};
 
+use super::deadline::Deadline;
 use super::error::{DbError, MEND};
 use super::kind::DbKind;
 
@@ -24,33 +25,44 @@ const LOCK_TIMEOUT: (&str, &str) = ("lock_timeout", "5s");
 const SETTINGS: [(&str, &str); 4] =
     [SYNCHRONOUS_COMMIT, ("statement_timeout", "15s"), LOCK_TIMEOUT, ("idle_in_transaction_session_timeout", "30s")];
 
+/// A statement sees what others committed before it: writes read again behind a lock that they waited for. A role or a
+/// database may have another default.
+const ISOLATION: (&str, &str) = ("default_transaction_isolation", "read committed");
+
 /// How each transaction begins behind a pooler. The driver numbers its statements per connection, so another client's
-/// may have these names in the session that this transaction meets.
+/// may have these names in the session that this transaction meets. The isolation comes first: it is only taken before
+/// anything is read.
 pub(super) static PRELUDE: LazyLock<String> = LazyLock::new(|| {
     let set = SETTINGS.map(|(name, value)| format!("; SET LOCAL {name} = '{value}'"));
-    format!("DEALLOCATE ALL{}", set.concat())
+    format!("SET TRANSACTION ISOLATION LEVEL READ COMMITTED; DEALLOCATE ALL{}", set.concat())
 });
 
 pub(super) async fn connect(
     url: &str,
     connections: u32,
     statement_cache: usize,
+    deadline: &Deadline,
 ) -> Result<DatabaseConnection, DbError> {
-    let pool = Database::connect(options(url, connections, statement_cache)).await.map_err(named)?;
+    let pool = Database::connect(options(url, connections, statement_cache, deadline)).await.map_err(named)?;
     if statement_cache > 0 {
-        refuse_pooler(url, &pool).await?;
+        deadline.bound(refuse_pooler(url, &pool)).await?;
     }
     Ok(pool)
 }
 
 /// One further connection, once it is used; of a server that [`connect`] found right.
-pub(super) async fn connect_lazily(url: &str, statement_cache: usize) -> Result<DatabaseConnection, DbError> {
-    let mut o = options(url, 1, statement_cache);
+pub(super) async fn connect_lazily(
+    url: &str,
+    statement_cache: usize,
+    deadline: &Deadline,
+) -> Result<DatabaseConnection, DbError> {
+    let mut o = options(url, 1, statement_cache, deadline);
     o.connect_lazy(true);
     Database::connect(o).await.map_err(named)
 }
 
-fn options(url: &str, connections: u32, statement_cache: usize) -> ConnectOptions {
+fn options(url: &str, connections: u32, statement_cache: usize, deadline: &Deadline) -> ConnectOptions {
+    let deadline = deadline.clone();
     let mut o = ConnectOptions::new(url);
     o.max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
@@ -62,7 +74,14 @@ fn options(url: &str, connections: u32, statement_cache: usize) -> ConnectOption
         .map_sqlx_postgres_opts(move |o| {
             let o = o.application_name("wxpay-worker").statement_cache_capacity(statement_cache);
             // A pooler knows neither of these parameters and refuses the connection.
-            if statement_cache == 0 { o.extra_float_digits(None) } else { o.options(SETTINGS) }
+            if statement_cache == 0 { o.extra_float_digits(None) } else { o.options(SETTINGS).options([ISOLATION]) }
+        })
+        .map_sqlx_postgres_pool_opts(move |o| {
+            let deadline = deadline.clone();
+            o.after_release(move |connection, _| {
+                let deadline = deadline.clone();
+                Box::pin(async move { deadline.released(connection).await })
+            })
         });
     o
 }
@@ -76,20 +95,23 @@ async fn refuse_pooler(url: &str, pool: &DatabaseConnection) -> Result<(), DbErr
     let session = other.fetch_one("SELECT pg_backend_pid()").await.and_then(|row| row.try_get::<i32, _>(0));
     let session = session.map_err(|e| named(failed(e)))?;
     let sql = "SELECT pg_backend_pid() AS session, current_setting('lock_timeout') AS lock_timeout,
-                 current_setting('synchronous_commit') AS synchronous_commit";
+                 current_setting('synchronous_commit') AS synchronous_commit,
+                 current_setting('transaction_isolation') AS isolation";
     let row = pool.query_one_raw(DbKind::Postgres.statement(sql, [])).await.map_err(named)?;
     let row = row.ok_or_else(|| DbError::Defect("no session".into()))?;
     if session == row.try_get::<i32>("", "session")? {
         return Err(DbError::Defect(MEND.into()));
     }
     let _ = other.close().await;
-    let (lock_timeout, synchronous_commit): (String, String) =
-        (row.try_get("", "lock_timeout")?, row.try_get("", "synchronous_commit")?);
-    if matches!(synchronous_commit.as_str(), "off" | "local") {
-        let text = format!(
-            "a pooler drops the settings of a session, and synchronous_commit is {synchronous_commit}: set \
-             store.statement_cache = 0"
-        );
+    let setting = |name: &str| row.try_get::<String>("", name);
+    let (lock_timeout, synchronous_commit) = (setting("lock_timeout")?, setting("synchronous_commit")?);
+    let isolation = setting("isolation")?;
+    let wrong = match synchronous_commit.as_str() {
+        "off" | "local" => Some(format!("synchronous_commit is {synchronous_commit}")),
+        _ => (isolation != ISOLATION.1).then(|| format!("{} is {isolation}", ISOLATION.0)),
+    };
+    if let Some(wrong) = wrong {
+        let text = format!("a pooler drops the settings of a session, and {wrong}: set store.statement_cache = 0");
         return Err(DbError::Defect(text));
     }
     if lock_timeout != LOCK_TIMEOUT.1 {

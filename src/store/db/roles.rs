@@ -5,6 +5,7 @@
 
 use sea_orm::{ConnectionTrait, DbErr, RuntimeErr};
 
+use super::deadline::{DEADLINE, Deadline};
 use super::error::DbError;
 use super::kind::DbKind;
 use super::postgres;
@@ -35,9 +36,10 @@ pub(super) async fn migrate(service: &ReadPool, owner: Option<&Owner>) -> Result
     let row = service.query_one_raw(DbKind::Postgres.statement(sql, [])).await?;
     let role: String = row.ok_or_else(|| DbError::Defect("no role".into()))?.try_get("", "role")?;
     let grants = format!("SELECT set_config('wxpay.service', '{}', TRUE); {GRANTS}", role.replace('\'', "''"));
-    let pool = postgres::connect(owner.url.expose(), 1, owner.statement_cache).await?;
+    let deadline = Deadline::new(DEADLINE);
+    let pool = postgres::connect(owner.url.expose(), 1, owner.statement_cache, &deadline).await?;
     let prelude = (owner.statement_cache == 0).then(|| postgres::PRELUDE.as_str());
-    let pool = ReadPool::new(pool, prelude);
+    let pool = ReadPool::new(pool, prelude, Some(deadline));
     let migrated = pool.migrate(Some(&grants)).await;
     pool.close().await?;
     Ok(migrated?)

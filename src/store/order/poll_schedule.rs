@@ -10,6 +10,7 @@ use crate::order::Queries;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::leases::{Fenced, Lease, holds};
+use crate::store::order::rows::{broken, id_of, readable};
 use crate::store::writer::{Row, WriteTx};
 
 /// When an order's question is due: at most one of [`DUE_COLUMNS`] is set. The index `orders_due` is over this very
@@ -26,12 +27,10 @@ impl Store {
 
     /// The merchants that have an order whose poll is due.
     pub async fn merchants_to_ask_about(&self, now: Timestamp) -> Result<Vec<MerchantKey>, DbError> {
-        let rows = self.db.read().query_all_raw(self.db.statement(merchants_sql(), [now.as_ms().into()])).await?;
-        let key = |row: sea_orm::QueryResult| {
-            let merchant: String = row.try_get("", "merchant")?;
-            MerchantKey::parse(merchant).map_err(|e| DbError::Defect(e.to_string()))
-        };
-        rows.into_iter().map(key).collect()
+        let rows = self.db.reader().rows(&merchants_sql(), [now.as_ms().into()]).await?;
+        let merchant = |row: &Row| row.get::<String>("merchant");
+        let key = |row: &Row| MerchantKey::parse(merchant(row)?).map_err(broken("merchant"));
+        Ok(readable("merchant of an order", &rows, u64::MAX, merchant, key))
     }
 
     /// Takes up to `limit` of a merchant's orders whose question is due and puts the next one off by `put_off`, so that
@@ -114,8 +113,9 @@ async fn take_due(
     let sql = take_sql(tx.kind());
     let values = [merchant.as_str().into(), now.as_ms().into(), put_off.as_ms().into(), i64::from(limit).into()];
     let rows = tx.all(&sql, values).await?;
-    let number = |row: Row| OrderNo::parse(row.get::<String>("order_no")?).map_err(|e| DbError::Defect(e.to_string()));
-    rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+    let number = |row: &Row| OrderNo::parse(row.get::<String>("order_no")?).map_err(broken("order_no"));
+    // One that cannot be read is put off like the others.
+    Ok(Fenced::Done(readable("order", &rows, u64::from(limit), id_of, number)))
 }
 
 pub(in crate::store) fn has_due_sql() -> String {
@@ -128,7 +128,7 @@ pub(in crate::store) fn take_sql(kind: DbKind) -> String {
         "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $3 END,
                            next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $3 END
          WHERE id IN (SELECT id FROM orders WHERE merchant = $1 AND {DUE} <= $2 ORDER BY {DUE} LIMIT $4{skip})
-         RETURNING order_no"
+         RETURNING id, order_no"
     )
 }
 

@@ -13,6 +13,7 @@ use crate::order::{Attempt, AttemptState, Flags, Intent, Order, OrderPayment, Or
 use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
 use crate::store::packed::rows::{defect, read_order};
+use crate::store::writer::Row;
 use crate::trade::TradeType;
 
 /// An order with what the decision does not need.
@@ -92,6 +93,32 @@ pub(in crate::store) fn unreadable(what: &str, e: &serde_json::Error) -> DbError
 
 pub(in crate::store) fn unknown(what: &str, text: &str) -> DbError {
     DbError::Defect(format!("column {what} holds {text:?}"))
+}
+
+/// So many rows that cannot be read are passed over among those that are due.
+pub(in crate::store) const UNREADABLE: u64 = 100;
+
+/// The first `limit` rows that can be read. One that cannot is logged with its key and keeps none of the others.
+pub(in crate::store) fn readable<R, T>(
+    what: &'static str,
+    rows: &[R],
+    limit: u64,
+    key: impl Fn(&R) -> Result<String, DbError>,
+    read: impl Fn(&R) -> Result<T, DbError>,
+) -> Vec<T> {
+    let read = |row: &R| {
+        let logged = |error: &DbError| {
+            let key = key(row).unwrap_or_default();
+            tracing::error!(what, key, %error, "a row cannot be read, and is passed over");
+        };
+        read(row).inspect_err(logged).ok()
+    };
+    rows.iter().filter_map(read).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
+}
+
+/// The key of a row that has a number.
+pub(in crate::store) fn id_of(row: &Row) -> Result<String, DbError> {
+    row.get::<i64>("id").map(|id| id.to_string())
 }
 
 /// Builds the aggregate from its rows; `attempts` in order of `n`.

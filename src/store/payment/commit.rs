@@ -17,8 +17,8 @@ use crate::refund::Refund;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::{ledger, payment};
-use crate::store::order::rows::broken;
-use crate::store::writer::WriteTx;
+use crate::store::order::rows::{broken, readable};
+use crate::store::writer::{Row, WriteTx};
 
 /// A change of a payment's class by an operator.
 #[derive(Debug, Clone)]
@@ -223,11 +223,13 @@ impl Store {
     /// classes. Returns how many.
     pub async fn return_refunded(&self, limit: u32, at: Timestamp) -> Result<u64, DbError> {
         let found = self.db.reader().rows(REFUNDED, [i64::from(limit).into()]).await?;
-        let mut returned = 0;
-        for row in found {
+        let number = |row: &Row| row.get::<String>("transaction_id");
+        let payment = |row: &Row| {
             let merchant = MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?;
-            let transaction_id: String = row.get("transaction_id")?;
-            let transaction_id = TransactionId::parse(transaction_id).map_err(broken("transaction_id"))?;
+            Ok((merchant, TransactionId::parse(number(row)?).map_err(broken("transaction_id"))?))
+        };
+        let mut returned = 0;
+        for (merchant, transaction_id) in readable("payment", &found, u64::MAX, number, payment) {
             let write = (merchant, transaction_id, at);
             let done = self.db.write("payment.returned", write, |tx, (merchant, transaction_id, at)| {
                 let entry = Entry {

@@ -102,6 +102,20 @@ impl Store {
         Ok(self.with_totals(rows).await?.pop())
     }
 
+    /// Whether a payment is known as one of another attempt than this.
+    pub async fn is_of_another_attempt(
+        &self,
+        merchant: &MerchantKey,
+        transaction_id: &TransactionId,
+        out_trade_no: &OutTradeNo,
+    ) -> Result<bool, DbError> {
+        let sql = "SELECT 1 AS one FROM payments WHERE merchant = $1 AND transaction_id = $2 AND out_trade_no <> $3
+                   UNION ALL
+                   SELECT 1 AS one FROM attempts WHERE merchant = $1 AND transaction_id = $2 AND out_trade_no <> $3";
+        let values = [merchant.as_str().into(), transaction_id.as_str().into(), out_trade_no.as_str().into()];
+        Ok(!self.db.reader().rows(sql, values).await?.is_empty())
+    }
+
     /// An order's payments, oldest first.
     pub async fn payments_of_order(&self, order_id: i64) -> Result<Vec<StoredPayment>, DbError> {
         let rows = payment::Entity::find()

@@ -2,7 +2,7 @@
 
 use sea_orm::Value;
 
-use super::types::IS_MIXED;
+use super::types::{IS_MIXED, day_of};
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::ids::MerchantKey;
@@ -10,9 +10,9 @@ use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
-use crate::store::order::rows::broken;
+use crate::store::order::rows::{UNREADABLE, broken, readable};
 use crate::store::outbox::write_events;
-use crate::store::writer::WriteTx;
+use crate::store::writer::{Row, WriteTx};
 
 /// Results of which one write notes that they are of yuan alone.
 const YUAN_DAYS: u64 = 200;
@@ -61,31 +61,27 @@ impl Store {
 
     /// Days to be reconciled now, those that were due first before others. A day whose lines are being repaired waits.
     pub async fn due_reconciliations(&self, now: Timestamp, limit: u64) -> Result<Vec<DueDay>, DbError> {
-        let sql = format!(
-            "SELECT merchant, day FROM reconciliations AS r WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1
-               AND NOT EXISTS (SELECT 1 FROM reconciliation_repairs AS p
-                               WHERE p.merchant = r.merchant AND p.day = r.day AND p.state = 'running')
-             ORDER BY next_at_ms, day DESC LIMIT {limit}"
-        );
-        self.due(&sql, vec![now.as_ms().into()]).await
+        let sql = "SELECT merchant, day FROM reconciliations AS r WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1
+                     AND NOT EXISTS (SELECT 1 FROM reconciliation_repairs AS p
+                                     WHERE p.merchant = r.merchant AND p.day = r.day AND p.state = 'running')
+                   ORDER BY next_at_ms, day DESC";
+        self.due(sql, vec![now.as_ms().into()], limit).await
     }
 
     /// Days from `from` on whose carried or pending lines are to be compared again.
     pub async fn rechecks(&self, now: Timestamp, from: &str, limit: u64) -> Result<Vec<DueDay>, DbError> {
-        let sql = format!(
-            "SELECT merchant, day FROM reconciliations WHERE recheck_at_ms IS NOT NULL AND recheck_at_ms <= $1
-             AND work = 'idle' AND day >= $2 ORDER BY recheck_at_ms LIMIT {limit}"
-        );
-        self.due(&sql, vec![now.as_ms().into(), from.into()]).await
+        let sql = "SELECT merchant, day FROM reconciliations WHERE recheck_at_ms IS NOT NULL AND recheck_at_ms <= $1
+                   AND work = 'idle' AND day >= $2 ORDER BY recheck_at_ms";
+        self.due(sql, vec![now.as_ms().into(), from.into()], limit).await
     }
 
     /// Days of a merchant from `from` on whose result has no sums per currency, though there are several.
     pub async fn mixed_days(&self, merchant: &MerchantKey, from: &str, limit: u64) -> Result<Vec<DueDay>, DbError> {
         let sql = format!(
             "SELECT merchant, day FROM reconciliations
-             WHERE merchant = $1 AND day >= $2 AND work = 'idle' AND error IS NULL AND {IS_MIXED} LIMIT {limit}"
+             WHERE merchant = $1 AND day >= $2 AND work = 'idle' AND error IS NULL AND {IS_MIXED}"
         );
-        self.due(&sql, vec![merchant.as_str().into(), from.into()]).await
+        self.due(&sql, vec![merchant.as_str().into(), from.into()], limit).await
     }
 
     /// Notes which results of a version that knew no currencies are of yuan alone, some hundreds at a time: a list need
@@ -109,13 +105,14 @@ impl Store {
         noted.await
     }
 
-    async fn due(&self, sql: &str, values: Vec<Value>) -> Result<Vec<DueDay>, DbError> {
-        let rows = self.db.reader().rows(sql, values).await?;
-        let due = |row: &crate::store::writer::Row| {
+    async fn due(&self, sql: &str, values: Vec<Value>, limit: u64) -> Result<Vec<DueDay>, DbError> {
+        let sql = format!("{sql} LIMIT {}", limit.saturating_add(UNREADABLE));
+        let rows = self.db.reader().rows(&sql, values).await?;
+        let due = |row: &Row| {
             let merchant = MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?;
             Ok(DueDay { merchant, day: row.get("day")? })
         };
-        rows.iter().map(due).collect()
+        Ok(readable("day that is reconciled", &rows, limit, day_of, due))
     }
 
     /// The days of a merchant from `from` on that were ever asked for.

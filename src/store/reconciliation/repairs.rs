@@ -5,12 +5,12 @@
 
 use sea_orm::Value;
 
-use super::types::{LINE_COLUMNS, Line, Reconciliation, line};
+use super::types::{LINE_COLUMNS, Line, Reconciliation, day_of, line};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::order::rows::{broken, unknown};
+use crate::store::order::rows::{UNREADABLE, broken, readable, unknown};
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::writer::Row;
 
@@ -205,9 +205,11 @@ impl Store {
     pub async fn due_repairs(&self, now: Timestamp, limit: u64) -> Result<Vec<DayRepair>, DbError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM reconciliation_repairs WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1
-             ORDER BY next_at_ms LIMIT {limit}"
+             ORDER BY next_at_ms LIMIT {}",
+            limit.saturating_add(UNREADABLE)
         );
-        self.db.reader().rows(&sql, [now.as_ms().into()]).await?.iter().map(repair).collect()
+        let rows = self.db.reader().rows(&sql, [now.as_ms().into()]).await?;
+        Ok(readable("repair", &rows, limit, day_of, repair))
     }
 
     /// Up to `limit` open lines of a day's result that a repair may mend, behind the line `after`.

@@ -277,3 +277,8 @@ pub(in crate::store) fn line(row: &Row) -> Result<Line, DbError> {
         said: row.get("said")?,
     })
 }
+
+/// The key of a row of a day, for the log.
+pub(super) fn day_of(row: &Row) -> Result<String, DbError> {
+    Ok(format!("{} {}", row.get::<String>("merchant")?, row.get::<String>("day")?))
+}

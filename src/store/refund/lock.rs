@@ -3,8 +3,12 @@
 //! It is locked first by everything that writes around refunds: reservations of one payment are serialised, and the
 //! lock order is always the same (no deadlock). SQLite has one writer anyway.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
+use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
+use crate::store::order::rows::broken;
 use crate::store::writer::WriteTx;
 
 /// Locks for a refund of this order, or of no order.
@@ -50,4 +54,45 @@ pub(in crate::store) async fn lock_orders(
         tx.all(&sql, values).await?;
     }
     Ok(())
+}
+
+impl Store {
+    /// Of these attempts those whose order another transaction has locked at this moment. None on SQLite, where a write
+    /// waits for the other writer and for no row.
+    pub async fn locked_attempts(
+        &self,
+        attempts: HashMap<MerchantKey, Vec<OutTradeNo>>,
+    ) -> Result<HashSet<(MerchantKey, OutTradeNo)>, DbError> {
+        if self.db.kind() != DbKind::Postgres {
+            return Ok(HashSet::new());
+        }
+        self.db.write("order.locked", attempts, |tx, attempts| Box::pin(locked(tx, attempts))).await
+    }
+}
+
+/// Finds them by locking the others for a moment.
+async fn locked(
+    tx: &WriteTx,
+    attempts: &HashMap<MerchantKey, Vec<OutTradeNo>>,
+) -> Result<HashSet<(MerchantKey, OutTradeNo)>, DbError> {
+    let kind = tx.kind();
+    let numbers_in = kind.among_texts("a.out_trade_no", 2);
+    // No more than a change of the order locks: rows that refer to it may be written beside.
+    let sql = format!(
+        "WITH free AS MATERIALIZED (
+           SELECT id FROM orders
+           WHERE id IN (SELECT a.order_id FROM attempts AS a WHERE a.merchant = $1 AND {numbers_in})
+           FOR NO KEY UPDATE SKIP LOCKED)
+         SELECT a.out_trade_no FROM attempts AS a WHERE a.merchant = $1 AND {numbers_in}
+           AND NOT EXISTS (SELECT 1 FROM free WHERE free.id = a.order_id)"
+    );
+    let mut found = HashSet::new();
+    for (merchant, numbers) in attempts {
+        let values = [merchant.as_str().into(), kind.texts(numbers.iter().map(OutTradeNo::as_str))];
+        for row in tx.all(&sql, values).await? {
+            let number = OutTradeNo::parse(row.get::<String>("out_trade_no")?).map_err(broken("out_trade_no"))?;
+            found.insert((merchant.clone(), number));
+        }
+    }
+    Ok(found)
 }

@@ -23,7 +23,7 @@ use crate::store::db::{Db, DbError, DbKind};
 use crate::store::entity::{payment, refund, refund_evidence};
 use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
-use crate::store::order::rows::{broken, unknown};
+use crate::store::order::rows::{broken, id_of, readable, unknown};
 use crate::store::outbox::write_events;
 use crate::store::packed::rows::write_refund_evidence;
 use crate::store::payment::audit::write_audit;
@@ -367,14 +367,15 @@ async fn take_due(
     let sql = take_sql(tx.kind());
     let values = [now.as_ms().into(), put_off.as_ms().into(), i64::from(limit).into()];
     let rows = tx.all(&sql, values).await?;
-    let number = |row: Row| {
+    let number = |row: &Row| {
         let (merchant, refund_no): (String, String) = (row.get("merchant")?, row.get("refund_no")?);
         Ok((
             MerchantKey::parse(merchant).map_err(broken("merchant"))?,
             OutRefundNo::parse(refund_no).map_err(broken("refund_no"))?,
         ))
     };
-    rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+    // One that cannot be read is put off like the others.
+    Ok(Fenced::Done(readable("refund", &rows, u64::from(limit), id_of, number)))
 }
 
 /// Whether a refund is due.
@@ -386,6 +387,6 @@ pub(in crate::store) fn take_sql(kind: DbKind) -> String {
     format!(
         "UPDATE refunds SET next_at_ms = $2 WHERE id IN (
                SELECT id FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT $3{skip})
-             RETURNING merchant, refund_no"
+             RETURNING id, merchant, refund_no"
     )
 }

@@ -9,6 +9,7 @@ use crate::store::Store;
 use crate::store::db::{DbError, DbKind, placeholders};
 use crate::store::entity::outbox;
 use crate::store::leases::{Fenced, Lease, holds};
+use crate::store::order::rows::{UNREADABLE, id_of, readable};
 use crate::store::packed::rows::{defect, read_event};
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::replay::types::ReplayMark;
@@ -59,6 +60,7 @@ impl Store {
         now: Timestamp,
         (limit, is_one_message): (usize, bool),
     ) -> Result<Vec<WebhookDelivery>, DbError> {
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         let in_order = " AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS e
                                WHERE e.endpoint_id = d.endpoint_id AND e.order_no = d.order_no
                                  AND e.state = 'pending' AND e.position < d.position)";
@@ -67,11 +69,12 @@ impl Store {
             "SELECT {DELIVERY} FROM webhook_deliveries AS d
              WHERE d.endpoint_id = $1 AND d.state = 'pending' AND d.due_at_ms <= $2
                AND (d.claimed_until_ms IS NULL OR d.claimed_until_ms <= {clock}){in_order}
-             ORDER BY d.position LIMIT {limit}",
-            clock = self.db.now_ms_sql()
+             ORDER BY d.position LIMIT {most}",
+            clock = self.db.now_ms_sql(),
+            most = limit.saturating_add(UNREADABLE)
         );
         let rows = self.db.reader().rows(&sql, [endpoint_id.into(), now.as_ms().into()]).await?;
-        rows.iter().map(delivery).collect()
+        Ok(readable("delivery of a webhook", &rows, limit, id_of, delivery))
     }
 
     /// Takes deliveries to send them within a time; answers which. Only the lease's holder may.

@@ -7,7 +7,7 @@ use sea_orm::DatabaseConnection;
 use super::tx::WriteTx;
 use super::types::{Limits, Writing};
 use super::{postgres, sqlite};
-use crate::store::db::DbError;
+use crate::store::db::{DbError, Deadline};
 
 /// Where writes are handed in. Cheap to clone; the last clone ends the writer, after everything handed in is done.
 #[derive(Debug, Clone)]
@@ -26,15 +26,15 @@ impl Writer {
         Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), compact, limits).await?)))
     }
 
-    /// Writes over a pool of so many connections to PostgreSQL, which reads use, too. `prelude` is what each
-    /// transaction begins with.
-    pub fn postgres(
-        (pool, connections): (DatabaseConnection, u32),
+    /// Writes over a pool of so many connections to PostgreSQL, which reads use, too, each within the deadline.
+    /// `prelude` is what each transaction begins with.
+    pub(in crate::store) fn postgres(
+        (pool, deadline): ((DatabaseConnection, u32), Deadline),
         prelude: Option<&'static str>,
         compact: bool,
         limits: Limits,
     ) -> Writer {
-        Writer(Backend::Postgres(postgres::Lanes::new((pool, connections), prelude, compact, limits)))
+        Writer(Backend::Postgres(postgres::Lanes::new((pool, deadline), prelude, compact, limits)))
     }
 
     /// Hands in a write and returns what it returned, once that is durable.

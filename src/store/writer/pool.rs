@@ -9,6 +9,7 @@ use sea_orm::{
 };
 
 use super::postgres::has_state;
+use crate::store::db::Deadline;
 
 /// With two seconds for each lock, about a minute.
 const MIGRATION_TRIES: u32 = 20;
@@ -21,11 +22,17 @@ pub struct ReadPool {
     pool: DatabaseConnection,
     /// How a transaction begins where no session is left to a connection: a statement is then prepared and run in one.
     prelude: Option<&'static str>,
+    /// How long a read may take; of a file there is none.
+    deadline: Option<Deadline>,
 }
 
 impl ReadPool {
-    pub(in crate::store) fn new(pool: DatabaseConnection, prelude: Option<&'static str>) -> ReadPool {
-        ReadPool { pool, prelude }
+    pub(in crate::store) fn new(
+        pool: DatabaseConnection,
+        prelude: Option<&'static str>,
+        deadline: Option<Deadline>,
+    ) -> ReadPool {
+        ReadPool { pool, prelude, deadline }
     }
 
     /// Closes every connection.
@@ -50,7 +57,14 @@ impl ReadPool {
     }
 
     pub(in crate::store) async fn ping(&self) -> Result<(), DbErr> {
-        self.pool.ping().await
+        self.in_time(self.pool.ping()).await
+    }
+
+    async fn in_time<T>(&self, read: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        match &self.deadline {
+            Some(deadline) => deadline.bound(read).await,
+            None => read.await,
+        }
     }
 
     async fn begin(&self, prelude: &str) -> Result<DatabaseTransaction, DbErr> {
@@ -67,30 +81,39 @@ impl ConnectionTrait for ReadPool {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let Some(prelude) = self.prelude else { return self.pool.execute_raw(statement).await };
-        let tx = self.begin(prelude).await?;
-        let done = tx.execute_raw(statement).await?;
-        tx.commit().await?;
-        Ok(done)
+        let read = async {
+            let Some(prelude) = self.prelude else { return self.pool.execute_raw(statement).await };
+            let tx = self.begin(prelude).await?;
+            let done = tx.execute_raw(statement).await?;
+            tx.commit().await?;
+            Ok(done)
+        };
+        self.in_time(read).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.pool.execute_unprepared(sql).await
+        self.in_time(self.pool.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let Some(prelude) = self.prelude else { return self.pool.query_one_raw(statement).await };
-        let tx = self.begin(prelude).await?;
-        let row = tx.query_one_raw(statement).await?;
-        tx.commit().await?;
-        Ok(row)
+        let read = async {
+            let Some(prelude) = self.prelude else { return self.pool.query_one_raw(statement).await };
+            let tx = self.begin(prelude).await?;
+            let row = tx.query_one_raw(statement).await?;
+            tx.commit().await?;
+            Ok(row)
+        };
+        self.in_time(read).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let Some(prelude) = self.prelude else { return self.pool.query_all_raw(statement).await };
-        let tx = self.begin(prelude).await?;
-        let rows = tx.query_all_raw(statement).await?;
-        tx.commit().await?;
-        Ok(rows)
+        let read = async {
+            let Some(prelude) = self.prelude else { return self.pool.query_all_raw(statement).await };
+            let tx = self.begin(prelude).await?;
+            let rows = tx.query_all_raw(statement).await?;
+            tx.commit().await?;
+            Ok(rows)
+        };
+        self.in_time(read).await
     }
 }

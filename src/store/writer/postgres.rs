@@ -1,4 +1,5 @@
-//! Writes on PostgreSQL: each in a transaction of its own, in a task that outlives its caller.
+//! Writes on PostgreSQL: each in a transaction of its own, in a task that outlives its caller, and ends within the
+//! deadline.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::tx::WriteTx;
 use super::types::{Limits, Writing};
-use crate::store::db::DbError;
+use crate::store::db::{DbError, Deadline};
 
 /// As long as a read waits for a connection.
 const LANE_WITHIN: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ pub(super) struct Lanes(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     pool: DatabaseConnection,
+    deadline: Deadline,
     prelude: Option<&'static str>,
     compact: bool,
     room: Arc<Semaphore>,
@@ -40,13 +42,14 @@ struct Shared {
 
 impl Lanes {
     pub fn new(
-        (pool, connections): (DatabaseConnection, u32),
+        ((pool, connections), deadline): ((DatabaseConnection, u32), Deadline),
         prelude: Option<&'static str>,
         compact: bool,
         limits: Limits,
     ) -> Lanes {
         let room = Arc::new(Semaphore::new(limits.queue.max(1)));
-        Lanes(Arc::new(Shared { pool, prelude, compact, room, lanes: Semaphore::new(lanes(connections)) }))
+        let lanes = Semaphore::new(lanes(connections));
+        Lanes(Arc::new(Shared { pool, deadline, prelude, compact, room, lanes }))
     }
 
     pub async fn write<D, T>(
@@ -85,7 +88,7 @@ impl Shared {
     ) -> Result<T, DbError> {
         let mut tries = 1;
         loop {
-            let outcome = self.try_once(data, run).await;
+            let outcome = self.deadline.bound(self.try_once(data, run)).await;
             match &outcome {
                 Err(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
                 Ok(_) | Err(_) => return outcome,

@@ -1,7 +1,7 @@
 //! Why a handler could not finish, and what that means for its message.
 //!
-//! A database outage must not count against a message's attempt limit.
-//! Anything else is an attempt that failed.
+//! A database outage must not count against a message's attempt limit. A locked row is none: the message is put off
+//! alone. Anything else is an attempt that failed.
 
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ pub enum HandlerError {
     /// The database does not answer.
     #[error("{0}")]
     Unavailable(String),
+    /// Others have locked a row of it, or a statement on it took too long: the database is there.
+    #[error("{0}")]
+    Locked(String),
     /// Anything else; more of the same ends as a dead letter.
     #[error("{0}")]
     Failed(String),
@@ -26,6 +29,7 @@ pub enum HandlerError {
 impl From<&DbError> for HandlerError {
     fn from(e: &DbError) -> HandlerError {
         match e {
+            DbError::Unavailable(_) if e.is_of_one_statement() => HandlerError::Locked(e.to_string()),
             DbError::Unavailable(_) => HandlerError::Unavailable(e.to_string()),
             DbError::Exists(_) | DbError::Defect(_) => HandlerError::Failed(e.to_string()),
         }
@@ -52,6 +56,7 @@ impl From<GroupError> for HandlerError {
 pub fn failed(trouble: impl Into<HandlerError>) -> Verdict {
     match trouble.into() {
         HandlerError::Unavailable(why) => Verdict::Unavailable { why },
+        HandlerError::Locked(why) => Verdict::Locked { why },
         HandlerError::Failed(why) => Verdict::Retry { after: AGAIN, why },
     }
 }

@@ -15,12 +15,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{HeldReason, PaymentClass, Refusal};
-use crate::store::{DbError, DbKind, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
+use crate::order::{HeldReason, PaymentClass};
+use crate::store::{DbError, DbKind, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder};
 
 use super::error::HandlerError;
 use super::fact::{Applied, Item, LogGroup};
-use super::loaded::Loaded;
+use super::loaded::{Elsewhere, Loaded, attempts_of};
 use super::outage::{TRIES, is_error_of_outage, is_outage};
 use crate::telemetry;
 use crate::wechat::transport::Client;
@@ -143,14 +143,35 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
             }
             Err(DbError::Exists(_)) => results[open[0]] = Some(alone(work, &items, open[0]).await),
             Err(e) => {
-                let away = is_error_of_outage(&work.store, &e).await;
-                take_apart(work, &items, open, away, HandlerError::from(e), &mut results).await;
-                break;
+                let found = e.is_of_one_statement() && put_off_locked(work, &items, &open, &e, &mut results).await;
+                if !found {
+                    let away = is_error_of_outage(&work.store, &e).await;
+                    take_apart(work, &items, open, away, HandlerError::Unavailable(e.to_string()), &mut results).await;
+                    break;
+                }
             }
         }
         open = results.iter().enumerate().filter(|(_, r)| r.is_none()).map(|(i, _)| i).collect();
     }
     results.into_iter().map(|r| r.unwrap_or(Err(ApplyError::Contended))).collect()
+}
+
+/// Puts off those whose orders others have locked, so that the rest goes on together; whether there are any.
+async fn put_off_locked(
+    work: &Work,
+    items: &[Item],
+    open: &[usize],
+    trouble: &DbError,
+    results: &mut [Option<Outcome>],
+) -> bool {
+    let locked = work.store.locked_attempts(attempts_of(items, open)).await.unwrap_or_default();
+    for i in open {
+        let Item { merchant, out_trade_no, .. } = &items[*i];
+        if locked.contains(&(merchant.clone(), out_trade_no.clone())) {
+            results[*i] = Some(Err(ApplyError::Store(trouble.into())));
+        }
+    }
+    !locked.is_empty()
 }
 
 /// Applies each alone, because one of them may be the cause, unless the database is away.
@@ -192,12 +213,11 @@ async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
                 Some((_, outcome)) => return outcome,
                 None => continue,
             },
-            Err(DbError::Exists(_)) => match payment_of_no_order(work, &items[i]).await {
-                Ok(Some(payment)) => {
-                    let back = payment.class == PaymentClass::Returned || payment.reserved > Fen::ZERO;
-                    goes_back = back.then_some(payment.class);
-                }
-                Ok(None) => return refuse_elsewhere(work, &items[i]).await,
+            Err(DbError::Exists(_)) => match owner(work, &items[i]).await {
+                Ok(Owner::NoOrder(class)) => goes_back = class,
+                Ok(Owner::Another) => return refuse_elsewhere(work, &items[i]).await,
+                // Another unique rule: decided anew on what is there by then.
+                Ok(Owner::NotKnown) => {}
                 Err(e) => return Err(ApplyError::Store(e.into())),
             },
             Err(e) => return Err(ApplyError::Store(e.into())),
@@ -206,11 +226,24 @@ async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
     Err(ApplyError::Contended)
 }
 
-/// The payment that an item names, if it is known as one of no order.
-async fn payment_of_no_order(work: &Work, item: &Item) -> Result<Option<StoredPayment>, DbError> {
-    let (Fact::Paid(payment) | Fact::Refunded(payment)) = &item.fact else { return Ok(None) };
-    let known = work.store.payment(&item.merchant, &payment.transaction_id).await?;
-    Ok(known.filter(|known| known.order_no.is_none()))
+/// What the payment that an item names is known as.
+enum Owner {
+    /// Of no order; its class where it goes or went back.
+    NoOrder(Option<PaymentClass>),
+    /// Of another attempt.
+    Another,
+    NotKnown,
+}
+
+async fn owner(work: &Work, item: &Item) -> Result<Owner, DbError> {
+    let (Fact::Paid(payment) | Fact::Refunded(payment)) = &item.fact else { return Ok(Owner::NotKnown) };
+    let (merchant, number) = (&item.merchant, &payment.transaction_id);
+    if let Some(known) = work.store.payment(merchant, number).await?.filter(|known| known.order_no.is_none()) {
+        let goes_back = known.class == PaymentClass::Returned || known.reserved > Fen::ZERO;
+        return Ok(Owner::NoOrder(goes_back.then_some(known.class)));
+    }
+    let is_of_another = work.store.is_of_another_attempt(merchant, number, &item.out_trade_no).await?;
+    Ok(if is_of_another { Owner::Another } else { Owner::NotKnown })
 }
 
 /// Decides and commits once; items of orders that were changed concurrently are left out of the result.
@@ -334,11 +367,7 @@ impl OrderDecision for Round {
     }
 
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {
-        let mut numbers: HashMap<MerchantKey, HashSet<OutTradeNo>> = HashMap::new();
-        for item in self.open.iter().map(|i| &self.items[*i]) {
-            numbers.entry(item.merchant.clone()).or_default().insert(item.out_trade_no.clone());
-        }
-        numbers.into_iter().map(|(merchant, numbers)| (merchant, numbers.into_iter().collect())).collect()
+        attempts_of(&self.items, &self.open)
     }
 
     fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Vec<Decided>) {
@@ -361,28 +390,5 @@ impl OrderDecision for Round {
             });
         }
         (loaded.into_commits(), decided)
-    }
-}
-
-/// A fact whose transaction is another order's.
-struct Elsewhere {
-    item: Item,
-    now: Timestamp,
-}
-
-impl OrderDecision for Elsewhere {
-    type Outcome = Applied;
-
-    fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {
-        HashMap::from([(self.item.merchant.clone(), vec![self.item.out_trade_no.clone()])])
-    }
-
-    fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Applied) {
-        let mut loaded = Loaded::new(orders);
-        let Some(order) = loaded.order_of(&self.item) else { return (Vec::new(), Applied::UnknownOrder) };
-        order.take_calls(&self.item);
-        let (applied, verdict) = order.refuse(&self.item, Refusal::TransactionElsewhere, self.now);
-        order.record(&self.item, verdict);
-        (loaded.into_commits(), applied)
     }
 }

@@ -76,7 +76,7 @@ async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded
         // One of them has a number that another order's attempt has, or breaks a rule.
         Err(DbError::Exists(_) | DbError::Defect(_)) => {}
         Err(e @ DbError::Unavailable(_)) => {
-            away = is_error_of_outage(store, &e).await.then(|| HandlerError::from(e));
+            away = is_error_of_outage(store, &e).await.then(|| HandlerError::Unavailable(e.to_string()));
         }
     }
     // Each alone, to find the one that is the cause, unless the database is away.
@@ -104,7 +104,7 @@ async fn record_one(store: &Store, order: NewOrder) -> Result<Recorded, RecordEr
                 return recorded.first().copied().ok_or_else(none);
             }
             Err(DbError::Exists(_)) => return Err(RecordError::NumberTaken(order.out_trade_no)),
-            Err(e @ DbError::Unavailable(_)) if is_error_of_outage(store, &e).await => {
+            Err(e @ DbError::Unavailable(_)) if e.is_of_one_statement() || is_error_of_outage(store, &e).await => {
                 return Err(RecordError::Store(e.into()));
             }
             Err(e @ DbError::Unavailable(_)) => refused = e.to_string(),

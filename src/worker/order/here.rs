@@ -112,7 +112,7 @@ impl Work {
                     self.park(reason, why).await;
                     return (order, "park");
                 }
-                Verdict::Unavailable { why } => {
+                Verdict::Unavailable { why } | Verdict::Locked { why } => {
                     tracing::info!(order_no = self.command.subject, why, "an order waits for the database");
                     pause
                 }

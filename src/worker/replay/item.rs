@@ -238,7 +238,7 @@ async fn result(ctx: &Context, mark: &ReplayMark, verdict: Verdict, is_notificat
         Verdict::Done if !ctx.store.is_replay_item_open(mark).await? => Handled::Written,
         Verdict::Done => Handled::done(ReplayResult::NoOp, Some("already_applied")),
         Verdict::Park { reason, why } => Handled::failed(reason, why),
-        Verdict::Retry { why, .. } => Handled::failed("not_yet", why),
+        Verdict::Retry { why, .. } | Verdict::Locked { why } => Handled::failed("not_yet", why),
         Verdict::Unavailable { why } => Handled::Unavailable(why),
     })
 }

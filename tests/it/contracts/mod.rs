@@ -10,5 +10,6 @@ mod clocks;
 mod console;
 mod feed;
 mod store;
+mod unreadable;
 
 pub use store::{change, new_order, order_no};

@@ -1,7 +1,14 @@
-//! A row that the database refuses each time, with a code that looks like an outage.
+//! A row that the database refuses each time, with a code that is like an outage's or another order's, or that others
+//! have locked.
+
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use crate::harness::db::TestDb;
 use crate::harness::service::{InProcess, TestService};
+use crate::harness::within_timeout;
+
+/// An outage would not count.
+const DELIVERIES: &str = "SELECT COALESCE(MAX(deliveries), 0) FROM bus_deliveries WHERE consumer = 'settle'";
 
 async fn execute(service: &InProcess, sql: &'static str) {
     service.store.db().execute("test", sql, []).await.unwrap();
@@ -31,10 +38,62 @@ async fn a_row_that_is_refused_each_time_holds_up_no_other_and_uses_up_its_own_a
     for order_no in &orders {
         service.until_state(order_no, "paid").await;
     }
-    // An outage would not count.
-    let deliveries = "SELECT COALESCE(MAX(deliveries), 0) FROM bus_deliveries WHERE consumer = 'settle'";
-    service.until_number("a second attempt at POISON", deliveries, |n| n >= 2).await;
+    service.until_number("a second attempt at POISON", DELIVERIES, |n| n >= 2).await;
     execute(&service, "DROP TRIGGER refuse_poison ON orders").await;
     service.until_state("POISON", "paid").await;
     service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unique_rule_is_no_other_orders_transaction_until_that_is_found() {
+    let service = TestService::new().on(TestDb::postgres().await).in_process().await;
+    service.place("CLASH").await;
+    execute(
+        &service,
+        "CREATE FUNCTION clash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           RAISE EXCEPTION 'taken' USING ERRCODE = '23505'; END $$",
+    )
+    .await;
+    execute(&service, "CREATE TRIGGER clash BEFORE INSERT ON payments FOR EACH ROW EXECUTE FUNCTION clash()").await;
+    service.pay("CLASH").await;
+    service.until_number("a second attempt", DELIVERIES, |n| n >= 2).await;
+    assert!(!service.stored("CLASH").await.order.flags.amount_mismatch, "no order has its transaction");
+    execute(&service, "DROP TRIGGER clash ON payments").await;
+    service.until_state("CLASH", "paid").await;
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_of_an_order_whose_row_is_locked_is_put_off_alone_and_settles_once_it_is_not() {
+    let service = TestService::embedded_postgres().await.processes().await;
+    let process = service.run_all().await;
+    let others: Vec<String> = (0..6).map(|n| format!("FREE-{n}")).collect();
+    for order_no in others.iter().map(String::as_str).chain(["LOCKED"]) {
+        service.place(&process.base, order_no, 100).await;
+    }
+    // As in an open transaction of psql.
+    let other = Database::connect(service.db.url()).await.unwrap();
+    let lock = other.begin().await.unwrap();
+    lock.execute_unprepared("SELECT * FROM orders WHERE order_no = 'LOCKED' FOR UPDATE").await.unwrap();
+    service.pay("LOCKED").await;
+    for order_no in &others {
+        service.pay(order_no).await;
+    }
+    within_timeout("the end of a wait for the lock", async {
+        while !service.logs().contains("SQLSTATE 55P03") {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    for order_no in &others {
+        service.until_state(&process.base, order_no, "paid").await;
+    }
+    let (_, order) = service.get(&process.base, "/v1/orders/LOCKED?merchant=main").await;
+    assert_eq!(order["state"], "payable", "{order}");
+    lock.rollback().await.unwrap();
+    service.until_state(&process.base, "LOCKED", "paid").await;
+    service.until_drained().await;
+    service.finish().await;
+    let logs = service.logs();
+    assert!(!logs.contains("waits for the database"), "a lock is no outage: {logs}");
 }

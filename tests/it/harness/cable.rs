@@ -1,4 +1,4 @@
-//! A cable between a process and a server, that can be cut, or hold back what the server says.
+//! A cable between a process and a server, that can be cut, hold back what the server says, or go silent.
 
 use std::net::SocketAddr;
 
@@ -15,6 +15,7 @@ pub struct Cable {
     server: String,
     cut: CancellationToken,
     holds: watch::Sender<bool>,
+    silenced: watch::Sender<()>,
 }
 
 impl Cable {
@@ -22,9 +23,15 @@ impl Cable {
     pub async fn to(server: &str) -> Cable {
         let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
         let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let holds = watch::Sender::new(false);
-        tokio::spawn(carry(listener, server.to_owned(), cut.clone(), holds.subscribe()));
-        Cable { address, server: server.to_owned(), cut, holds }
+        let cable = Cable {
+            address,
+            server: server.to_owned(),
+            cut,
+            holds: watch::Sender::new(false),
+            silenced: watch::Sender::new(()),
+        };
+        cable.carry(listener);
+        cable
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -41,11 +48,22 @@ impl Cable {
         self.holds.send_replace(holds);
     }
 
+    /// Nothing arrives any more on the connections there are, in neither direction, and none of them ends: as when a
+    /// host is lost. New ones are carried.
+    pub fn silence(&self) {
+        self.silenced.send_replace(());
+    }
+
     /// Carries connections again, at the same address.
     pub async fn mend(&mut self) {
         self.cut = CancellationToken::new();
         let listener = TcpListener::bind(self.address).await.unwrap();
-        tokio::spawn(carry(listener, self.server.clone(), self.cut.clone(), self.holds.subscribe()));
+        self.carry(listener);
+    }
+
+    fn carry(&self, listener: TcpListener) {
+        let state = (self.holds.subscribe(), self.silenced.subscribe());
+        tokio::spawn(carry(listener, self.server.clone(), self.cut.clone(), state));
     }
 }
 
@@ -55,12 +73,28 @@ impl Drop for Cable {
     }
 }
 
-async fn carry(listener: TcpListener, server: String, cut: CancellationToken, holds: watch::Receiver<bool>) {
+async fn carry(
+    listener: TcpListener,
+    server: String,
+    cut: CancellationToken,
+    (holds, silenced): (watch::Receiver<bool>, watch::Receiver<()>),
+) {
     while let Some(accepted) = cut.run_until_cancelled(listener.accept()).await {
         let Ok((near, _)) = accepted else { continue };
-        let (server, cut, holds) = (server.clone(), cut.clone(), holds.clone());
+        let (server, cut, holds, mut silenced) = (server.clone(), cut.clone(), holds.clone(), silenced.clone());
+        // Only what comes later silences this one.
+        silenced.borrow_and_update();
         tokio::spawn(async move {
-            let _ = cut.run_until_cancelled(carry_one(near, &server, holds)).await;
+            let carried = carry_one(near, &server, holds);
+            tokio::pin!(carried);
+            let until_silenced = async {
+                tokio::select! {
+                    _ = &mut carried => {}
+                    // The sockets stay open, and nothing reads them.
+                    Ok(()) = silenced.changed() => std::future::pending().await,
+                }
+            };
+            let _ = cut.run_until_cancelled(until_silenced).await;
         });
     }
 }

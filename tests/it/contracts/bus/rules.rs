@@ -46,6 +46,18 @@ fn what_was_away_for_too_long_is_a_failed_attempt() {
 }
 
 #[test]
+fn what_waits_for_a_lock_comes_again_after_growing_waits_and_ends_as_a_dead_letter() {
+    let locked = || Verdict::Locked { why: "why".into() };
+    let step = |attempt| next_step(locked(), Tries { attempt, ..TRIES });
+    assert_eq!(step(1), Step::Wait { after: MAX_BUS_DELAY, why: "why".into() });
+    for (attempt, seconds) in [(2, 10), (3, 20), (6, 160), (7, 300), (19, 300)] {
+        let expected = Step::Defer { after: Duration::from_secs(seconds), why: "why".into() };
+        assert_eq!(step(attempt), expected, "attempt {attempt}");
+    }
+    assert_eq!(step(20), Step::Park { reason: "exhausted", why: "why".into() });
+}
+
+#[test]
 fn every_command_subject_has_its_consumer() {
     let topology = Topology::builtin(std::time::Duration::from_secs(30)).unwrap();
     for (subject, name) in [

@@ -46,9 +46,11 @@ async fn each_transaction_through_a_pooler_has_the_settings_that_money_needs() {
     let db = TestDb::postgres().await;
     let through = connect(pooler.url(&db.url()), 0).await.unwrap();
     let sql = "SELECT current_setting('synchronous_commit') || ' ' || current_setting('lock_timeout') || ' '
-                      || current_setting('statement_timeout') AS settings";
+                      || current_setting('statement_timeout') || ' '
+                      || current_setting('transaction_isolation') AS settings";
     // Of the session they are: a client that sets something else meets it.
-    let off = "SELECT set_config('synchronous_commit', 'off', FALSE), set_config('lock_timeout', '0', FALSE)";
+    let off = "SELECT set_config('synchronous_commit', 'off', FALSE), set_config('lock_timeout', '0', FALSE),
+                      set_config('default_transaction_isolation', 'serializable', FALSE)";
     let direct = |sql: &'static str| {
         let through = through.clone();
         async move { through.write("test", sql, |tx, sql| Box::pin(async move { tx.one(sql, []).await })).await }
@@ -56,7 +58,7 @@ async fn each_transaction_through_a_pooler_has_the_settings_that_money_needs() {
     for _ in 0..12 {
         direct(off).await.unwrap();
         let row = direct(sql).await.unwrap().unwrap();
-        assert_eq!(row.get::<String>("settings").unwrap(), "on 5s 15s");
+        assert_eq!(row.get::<String>("settings").unwrap(), "on 5s 15s read committed");
     }
 }
 

@@ -90,7 +90,8 @@ on_both! {
             day("other", "11-04"),
         ];
         let (open, back) = (["11-01", "11-02"], ["11-02", "11-01"]);
-        let expected = |new: &[(&'static str, String)], open: [&str; 2]| [new, &open.map(|of| day("main", of))].concat();
+        let expected =
+            |new: &[(&'static str, String)], open: [&str; 2]| [new, &open.map(|of| day("main", of))].concat();
         // An even hour since 1970, and an odd one.
         assert_eq!(days(&first.days), expected(&from_main, open));
         assert_eq!(days(&second.days), expected(&from_other, back));

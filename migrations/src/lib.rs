@@ -64,6 +64,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_4::m20261201_000150_erasures::Migration),
             Box::new(schema_5::m20261202_000180_webhook_messages::Migration),
             Box::new(schema_5::m20261202_000190_ledger_closings::Migration),
+            Box::new(schema_5::m20261202_000200_due_indexes::Migration),
         ]
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod m20261202_000180_webhook_messages;
 pub mod m20261202_000190_ledger_closings;
+pub mod m20261202_000200_due_indexes;

@@ -38,7 +38,7 @@ impl Handler for StepRefund {
             return Verdict::Done;
         }
         let only_ask = event.data.only_ask;
-        match step(ctx, merchant, &stored, only_ask).await {
+        match step(ctx, merchant, &stored, (only_ask, attempt > 1)).await {
             Ok(None) => Verdict::Done,
             Ok(Some(refusal)) => match contradicted(ctx, &stored, refusal, only_ask).await {
                 // The process that noted it may have crashed before its dead letter was stored.
@@ -68,11 +68,11 @@ async fn step(
     ctx: &Context,
     merchant: &Merchant,
     stored: &StoredRefund,
-    only_ask: bool,
+    (only_ask, again): (bool, bool),
 ) -> Result<Option<RefundRefusal>, Step> {
     let state = stored.refund.state;
     if state.is_final() {
-        return Ok(None);
+        return if again { after_its_end(ctx, merchant, stored).await } else { Ok(None) };
     }
     if state == RefundState::Requested && only_ask {
         return Ok(None);
@@ -106,6 +106,23 @@ async fn step(
         Called::Overtaken => Err(Step::Overtaken),
         Called::Refused(refusal) => Ok(Some(refusal)),
     }
+}
+
+/// The process that had the message before may have crashed between WeChat's answer that contradicts the refund's end
+/// and its dead letter: WeChat is asked once more.
+async fn after_its_end(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+) -> Result<Option<RefundRefusal>, Step> {
+    Ok(match ask(ctx, merchant, stored, None, PollTiming::Unscheduled).await? {
+        Learnt::Refused(refusal) | Learnt::Unconfirmed(refusal) => match refusal {
+            RefundRefusal::UndoneAfterSuccess | RefundRefusal::AliveAfterFailure => Some(refusal),
+            // Why it failed.
+            RefundRefusal::Differs | RefundRefusal::AnotherPayment | RefundRefusal::RefundIdDiffers => None,
+        },
+        Learnt::Changed | Learnt::Unchanged(_) | Learnt::NotFound | Learnt::NoAnswer => None,
+    })
 }
 
 /// No poll tells of refunds of a payment of no order: they are learnt before ours is called for.

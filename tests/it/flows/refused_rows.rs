@@ -47,7 +47,7 @@ async fn a_row_that_is_refused_each_time_holds_up_no_other_and_uses_up_its_own_a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unique_rule_is_no_other_orders_transaction_until_that_is_found() {
     let service = TestService::new().on(TestDb::postgres().await).in_process().await;
-    service.place("CLASH").await;
+    service.place("CLASH-1").await;
     execute(
         &service,
         "CREATE FUNCTION clash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -55,11 +55,11 @@ async fn a_unique_rule_is_no_other_orders_transaction_until_that_is_found() {
     )
     .await;
     execute(&service, "CREATE TRIGGER clash BEFORE INSERT ON payments FOR EACH ROW EXECUTE FUNCTION clash()").await;
-    service.pay("CLASH").await;
+    service.pay("CLASH-1").await;
     service.until_number("a second attempt", DELIVERIES, |n| n >= 2).await;
-    assert!(!service.stored("CLASH").await.order.flags.amount_mismatch, "no order has its transaction");
+    assert!(!service.stored("CLASH-1").await.order.flags.amount_mismatch, "no order has its transaction");
     execute(&service, "DROP TRIGGER clash ON payments").await;
-    service.until_state("CLASH", "paid").await;
+    service.until_state("CLASH-1", "paid").await;
     service.finish().await;
 }
 

@@ -249,7 +249,6 @@ impl From<Error> for Failure {
             | Error::NoBill { .. }
             | Error::KeyReused
             | Error::TooManyStreams
-            | Error::TooManyStreamsOfOrder
             | Error::OrderNotPaid
             | Error::PaymentGivenBack
             | Error::PaymentForeign

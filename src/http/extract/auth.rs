@@ -228,6 +228,11 @@ impl Caller {
         self.key.merchants.contains(merchant)
     }
 
+    /// Whether it may see every merchant there is: what tells of all of them at once is for such keys.
+    pub fn sees_all(&self, config: &Config) -> bool {
+        config.merchants.iter().all(|merchant| self.sees(&merchant.key))
+    }
+
     /// The merchants whose rows a list shows it: the named one, or those that it sees; nothing where it sees all.
     pub fn among(&self, config: &Config, named: Option<&str>) -> Result<Option<Vec<MerchantKey>>, Error> {
         let Some(name) = named else { return Ok(self.merchants().map(<[MerchantKey]>::to_vec)) };

@@ -7,7 +7,7 @@
 //!
 //! Every event is the whole state, so a client that missed some has lost nothing; the event id is the order's version,
 //! and who names the last one it saw is not sent it again. A stream ends when the order is credited, closed or failed,
-//! after an hour, and when the process ends; the client then comes back.
+//! after an hour, when a newer one takes its place, and when the process ends; the client then comes back.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,11 +29,11 @@ use crate::http::extract::auth::{Authorized, Ops, bearer, caller, same_secret};
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StreamQuery, StrictQuery};
+use crate::http::open_streams::StreamPlace;
 use crate::http::ops::operator;
 use crate::http::ops::query::reason_of_body;
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::rate_limit::{Full, Pass};
-use crate::http::state::HttpState;
+use crate::http::state::{HttpState, IsPayers};
 use crate::ids::{MerchantKey, OrderNo};
 use crate::ops;
 use crate::order::OrderState;
@@ -46,6 +46,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const TOKEN_OUTLIVES: Duration = Duration::from_secs(24 * 3600);
 /// The longest a stream lasts.
 const LIFETIME: Duration = Duration::from_secs(3600);
+/// When a client comes back whose stream ended by itself.
+const RETRY: Duration = Duration::from_secs(3);
+/// When one comes back whose place was taken: pages that are all alive would else end each other's streams at once.
+const RETRY_WHEN_TAKEN: Duration = Duration::from_secs(30);
 
 pub async fn stream(
     app: HttpState,
@@ -60,15 +64,12 @@ pub async fn stream(
         // To an event source this says: do not come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let pass = app.streams.enter(&(order.order.merchant.clone(), order.order.order_no.clone()));
-    let pass = pass.map_err(|full| match full {
-        Full::OfOne => Error::TooManyStreamsOfOrder,
-        Full::InAll => Error::TooManyStreams,
-    })?;
+    let subject = (order.order.merchant.clone(), order.order.order_no.clone(), token.is_some());
+    let place = app.streams.enter(&subject).ok_or(Error::TooManyStreams)?;
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
-    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, token, _pass: pass };
+    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, token, place };
     let events = stream::unfold(states, |mut states| async move {
         let event = states.next().await?;
         Some((Ok::<_, Infallible>(event), states))
@@ -155,7 +156,7 @@ struct Telling {
     until: Instant,
     ended: bool,
     token: Option<Secret>,
-    _pass: Pass<(MerchantKey, OrderNo)>,
+    place: StreamPlace<(MerchantKey, OrderNo, IsPayers)>,
 }
 
 impl Telling {
@@ -166,7 +167,16 @@ impl Telling {
         loop {
             let order = match self.first.take() {
                 Some(order) => order,
-                None => tokio::time::timeout_at(self.until, self.following.changed()).await.ok()??,
+                None => {
+                    let changed = tokio::time::timeout_at(self.until, self.following.changed());
+                    match self.place.taken.run_until_cancelled(changed).await {
+                        Some(changed) => changed.ok()??,
+                        None => {
+                            self.ended = true;
+                            return Some(Event::default().retry(RETRY_WHEN_TAKEN));
+                        }
+                    }
+                }
             };
             // The token was revoked.
             if self.token.as_ref().is_some_and(|token| token.expose() != order.order_token.expose()) {
@@ -178,7 +188,7 @@ impl Telling {
             }
             self.sent = Some(order.order.version);
             self.ended = is_final(&order);
-            let event = Event::default().event("state").id(order.order.version.to_string());
+            let event = Event::default().retry(RETRY).event("state").id(order.order.version.to_string());
             let seen = if self.token.is_some() { OrderJson::of_payer(&order) } else { OrderJson::state(&order) };
             return event.json_data(seen).ok();
         }

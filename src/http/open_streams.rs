@@ -31,7 +31,7 @@ struct Open<K> {
 #[derive(Debug)]
 pub struct StreamPlace<K: Eq + Hash> {
     streams: Arc<OpenStreams<K>>,
-    subject: K,
+    pub subject: K,
     number: u64,
     /// Cancelled when a newer stream of the subject takes the place.
     pub taken: CancellationToken,

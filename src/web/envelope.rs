@@ -237,6 +237,7 @@ impl From<Error> for Failure {
             | Error::MethodNotAllowed
             | Error::UriTooLong
             | Error::OrderDiffers
+            | Error::NotOfAllMerchants
             | Error::OrderEnded(_)
             | Error::AttemptOpen { .. }
             | Error::AttemptsUsedUp

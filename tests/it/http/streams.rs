@@ -332,3 +332,26 @@ async fn a_token_that_is_revoked_opens_nothing_and_what_it_opened_ends() {
     assert_eq!(texts(stage.store.db(), audit).await, [row]);
     stage.finish().await;
 }
+
+#[tokio::test]
+async fn a_key_that_counts_no_more_reads_nothing_more_of_what_it_opened() {
+    const ENDS_KEY: &str = "wxk_of_the_streams_test_that_ends";
+    let hash = sha256_hex(ENDS_KEY.as_bytes());
+    let key = format!(
+        "[[api_keys]]\nname = \"ends\"\nid = \"ends\"\nscopes = [\"orders\"]\nmerchants = \"all\"\n\
+         hashes = [{{ hash = \"sha256:{hash}\", until = \"2026-03-01T02:05:00Z\" }}]\n"
+    );
+    let stage = Stage::with("", &key).await;
+    stage.work();
+    stage.place(&order("A100001"), &[]).await;
+    let mut of_ending = Stream::open(&stage, ENDS_KEY, "").await;
+    let mut of_other = Stream::open(&stage, KEY, "").await;
+    for stream in [&mut of_ending, &mut of_other] {
+        assert_eq!(stream.next().await.unwrap().1["state"], "payable");
+    }
+    stage.clock.advance(Duration::from_secs(180));
+    stage.pay("A100001").await;
+    assert!(of_ending.next().await.is_none(), "it read on");
+    assert_eq!(of_other.next().await.unwrap().1["state"], "paid");
+    stage.finish().await;
+}

@@ -29,7 +29,7 @@ impl StripedLock {
     }
 
     /// As [`StripedLock::lock`], for a task of its own.
-    pub async fn turn<K: Hash>(&self, subject: &K) -> Option<OwnedMutexGuard<()>> {
+    pub async fn owned_lock<K: Hash>(&self, subject: &K) -> Option<OwnedMutexGuard<()>> {
         Some(Arc::clone(self.stripe(subject)?).lock_owned().await)
     }
 

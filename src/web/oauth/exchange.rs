@@ -87,16 +87,16 @@ pub async fn exchange(app: &WebState, wechat_app: &config::App, back: Return) ->
     // An address may be a carrier's gateway, or a proxy that is not configured: a browser that has done nothing yet is
     // not refused for others. What it says of that are its own cookies, though, which anyone can leave out: beyond the
     // limit such codes are exchanged one after the other.
-    let turn = match browser.bad_codes.check(&back.subscriber) {
+    let lock = match browser.bad_codes.check(&back.subscriber) {
         Ok(()) => None,
         Err(_) if back.is_first_try => {
-            let turn = tokio::time::timeout(SLOWED, browser.slowed.turn(&back.subscriber));
-            turn.await.map_err(|_| Reason::Busy)?
+            let lock = tokio::time::timeout(SLOWED, browser.slowed.owned_lock(&back.subscriber));
+            lock.await.map_err(|_| Reason::Busy)?
         }
         Err(wait_s) => return Err(Failure::too_many(wait_s)),
     };
     let pass = browser.exchanges.enter(&back.subscriber).map_err(|_| Reason::Busy)?;
-    let pass = Arc::new((pass, turn));
+    let pass = Arc::new((pass, lock));
     // Named by the app as well: codes of two apps are independent.
     let code_hash = sha256_hex(format!("{}\n{}", wechat_app.app_id, back.code.expose()).as_bytes());
     let state_hash = sha256_hex(back.state.as_bytes());
@@ -141,7 +141,7 @@ async fn finish(
 ) -> Result<LoginOutcome, Failure> {
     let (app, wechat_app) = (app.clone(), wechat_app.clone());
     let task = tokio::spawn(async move {
-        // A disconnect releases neither the permit nor the turn.
+        // A disconnect releases neither the permit nor the lock.
         let _pass = pass;
         let outcome = ask(&app, &wechat_app, &secret, &back).await?;
         Ok(app.store.finish_code(&code_hash, outcome, app.clock.now()).await?)

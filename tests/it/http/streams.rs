@@ -224,7 +224,7 @@ async fn a_fifth_stream_of_an_order_ends_its_oldest_and_none_of_others() {
         assert_eq!(stream.next().await.unwrap().1["state"], "payable");
         streams.push(stream);
     }
-    // The two oldest are told to come back later than usual: living pages must not end each other's streams in a loop.
+    // The two oldest come back later than usual: living pages must not end each other's streams in a loop.
     let mut oldest: Vec<Stream> = streams.drain(..2).collect();
     for stream in &mut oldest {
         assert_eq!(stream.rest().await, ["retry: 30000"]);

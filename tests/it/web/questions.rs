@@ -85,7 +85,7 @@ async fn payers_together_leave_questions_to_api_keys() {
 }
 
 #[tokio::test]
-async fn the_payer_of_a_later_attempt_is_told_how_the_order_stands() {
+async fn the_payer_of_a_later_attempt_sees_how_the_order_stands() {
     let (stage, _platform) = stage().await;
     stage.work();
     let alice = Browser::logged_in(&stage, "good-Alice").await;
@@ -93,9 +93,7 @@ async fn the_payer_of_a_later_attempt_is_told_how_the_order_stands() {
     let placed = json!({"order_no": "A100001", "amount_fen": 100, "description": "茶", "trade_type": "NATIVE",
                         "product_id": "tea"});
     assert_eq!(stage.place(&placed, &[]).await.status, 200);
-    let status = async |browser: &Browser| {
-        browser.clone().get(&stage, "/api/wechat/pay/status?order_no=A100001").await
-    };
+    let status = async |browser: &Browser| browser.clone().get(&stage, "/api/wechat/pay/status?order_no=A100001").await;
     assert_eq!(status(&alice).await.status, 404, "it is placed for no payer");
     // As after a new attempt of JSAPI, whose payer stands in what WeChat is sent.
     let params = json!({"trade_type": "JSAPI", "openid": openid_of("good-Alice")});

@@ -47,6 +47,11 @@ impl Viewer {
         self.merchants().is_none_or(|merchants| merchants.contains(merchant))
     }
 
+    /// Whether every merchant that is configured is shown.
+    pub fn sees_all(&self, config: &Config) -> bool {
+        config.merchants.iter().all(|merchant| self.sees(&merchant.key))
+    }
+
     /// The merchants whose rows a list shows: the named one, or all that are shown. A merchant that is not shown is as
     /// if it did not exist.
     pub fn among(&self, named: Option<&str>) -> Result<Option<Vec<MerchantKey>>, Fault> {

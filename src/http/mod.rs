@@ -7,7 +7,7 @@
 //! - Server: `server` (connections, their deadlines and shares), `middleware` (every request), `routes`.
 //! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`,
 //!   `network` (whose an address is), `api_keys` (those of the database, revoked and refused ones).
-//! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
+//! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change), `open_streams`.
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
 //! - Finance: `events`, `books`, `reconciliations`, `periods`, `webhooks`.
 //! - Operation: `health`, `ops`, `payers`.
@@ -22,6 +22,7 @@ pub(crate) mod middleware;
 pub(crate) mod network;
 pub(crate) mod notifications;
 mod notify_health;
+mod open_streams;
 mod ops;
 pub(crate) mod orders;
 mod payers;

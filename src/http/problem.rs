@@ -92,6 +92,9 @@ pub enum Error {
     /// The API key may not do this.
     #[error("the API key lacks the scope {}", .0.as_str())]
     Forbidden(Scope),
+    /// What was asked for tells of all merchants.
+    #[error("the API key sees only some of the merchants, and this tells of all of them")]
+    NotOfAllMerchants,
     /// A key cannot make one that may do more.
     #[error("an API key grants no more than it has itself: {0}")]
     GrantExceeds(&'static str),
@@ -246,9 +249,6 @@ pub enum Error {
     /// Too many streams are open.
     #[error("too many streams are open")]
     TooManyStreams,
-    /// Too many streams of this one order are open.
-    #[error("too many streams of this order are open")]
-    TooManyStreamsOfOrder,
     /// The bus or the database does not answer; the same request may succeed later.
     #[error("the service cannot take this now; the same request may be repeated")]
     Unavailable {
@@ -307,7 +307,7 @@ problems! {
     Error::Malformed { .. } | Error::NotJson { .. } => BAD_REQUEST "malformed" "Malformed request";
     Error::Invalid(_) => BAD_REQUEST "invalid" "Invalid fields";
     Error::Unauthorized | Error::UnknownKey => UNAUTHORIZED "unauthorized" "Not authenticated";
-    Error::Forbidden(_) => FORBIDDEN "forbidden" "Not allowed";
+    Error::Forbidden(_) | Error::NotOfAllMerchants => FORBIDDEN "forbidden" "Not allowed";
     Error::GrantExceeds(_) => FORBIDDEN "grant-exceeds" "More than the key has";
     Error::RateLimited => TOO_MANY_REQUESTS "rate-limited" "Too many requests", retry 1;
     Error::Overloaded => SERVICE_UNAVAILABLE "overloaded" "Too much at once", retry 1, close true;
@@ -360,8 +360,6 @@ problems! {
     Error::PeriodOutOfOrder { .. } => CONFLICT "period-out-of-order" "Another month first";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
     Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;
-    Error::TooManyStreamsOfOrder =>
-        TOO_MANY_REQUESTS "too-many-streams-of-order" "Too many streams of one order", retry 5;
     Error::Unavailable { .. } => SERVICE_UNAVAILABLE "unavailable" "Not available", retry 1;
     Error::Internal { .. } => INTERNAL_SERVER_ERROR "internal" "Internal error";
 }

@@ -117,11 +117,8 @@ impl<K: Eq + Hash + Clone> Gate<K> {
     pub fn enter(self: &Arc<Self>, subject: &K) -> Result<Pass<K>, Full> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = inside.1.get(subject).copied().unwrap_or(0);
-        if of_one >= self.most_of_one {
-            return Err(Full::OfOne);
-        }
-        if inside.0 >= self.most {
-            return Err(Full::InAll);
+        if of_one >= self.most_of_one || inside.0 >= self.most {
+            return Err(Full);
         }
         inside.0 += 1;
         inside.1.insert(subject.clone(), of_one + 1);
@@ -129,13 +126,9 @@ impl<K: Eq + Hash + Clone> Gate<K> {
     }
 }
 
-/// Why a [`Gate`] lets none in.
+/// A [`Gate`] lets no more in: of the subject or in all there are as many as may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// Of this subject there are as many as may be.
-    OfOne,
-    InAll,
-}
+pub struct Full;
 
 /// One that is inside a [`Gate`].
 #[derive(Debug)]

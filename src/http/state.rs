@@ -17,10 +17,11 @@ use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
 use super::health::last::LastReadiness;
 use super::notify_health::NotifyHealth;
+use super::open_streams::OpenStreams;
 use super::orders::recorder::Recorder;
 use super::problem::Error;
 use super::quarantine::Quarantine;
-use super::rate_limit::{Budget, Gate, Throttle};
+use super::rate_limit::{Budget, Throttle};
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, ReloadOutcome};
@@ -44,8 +45,11 @@ const SCHEDULERS_PART: u32 = 4;
 const PAYERS_PART: u32 = 2;
 /// Streams open at once in one process.
 const MAX_STREAMS: usize = 1000;
-/// Of one order, whose token is in its payer's hands: a few pages of the payer and the business's own.
+/// Of one order, of those that its token opened and of those that API keys did: the newest.
 const MAX_STREAMS_OF_ORDER: usize = 4;
+
+/// Whether a stream was opened with the order's token.
+pub type IsPayers = bool;
 
 /// What the ingress works with.
 #[derive(Clone)]
@@ -87,8 +91,8 @@ pub struct HttpShared {
     pub recorder: Recorder,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
-    /// The open streams of orders.
-    pub streams: Arc<Gate<(MerchantKey, OrderNo)>>,
+    /// The open streams of orders. Those that payers opened count apart, so that they end none of the business.
+    pub streams: Arc<OpenStreams<(MerchantKey, OrderNo, IsPayers)>>,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
     pub refresh_budget: Budget<MerchantKey>,
@@ -123,7 +127,7 @@ impl HttpShared {
             notify_health: NotifyHealth::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
-            streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
+            streams: Arc::new(OpenStreams::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
             refreshes: Throttle::new(ORDER_INTERVAL),
             refresh_budget: Budget::default(),
             payers_refresh_budget: Budget::default(),

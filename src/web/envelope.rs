@@ -237,6 +237,7 @@ impl From<Error> for Failure {
             | Error::MethodNotAllowed
             | Error::UriTooLong
             | Error::OrderDiffers
+            | Error::NotOfAllMerchants
             | Error::OrderEnded(_)
             | Error::AttemptOpen { .. }
             | Error::AttemptsUsedUp
@@ -249,7 +250,6 @@ impl From<Error> for Failure {
             | Error::NoBill { .. }
             | Error::KeyReused
             | Error::TooManyStreams
-            | Error::TooManyStreamsOfOrder
             | Error::OrderNotPaid
             | Error::PaymentGivenBack
             | Error::PaymentForeign

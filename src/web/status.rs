@@ -11,7 +11,7 @@ use serde_json::json;
 use super::envelope::{Failure, Reason, success};
 use super::parameters::Parameters;
 use super::session::Session;
-use crate::ids::OrderNo;
+use crate::ids::{OpenId, OrderNo};
 use crate::store::StoredOrder;
 use crate::web::state::WebState;
 
@@ -54,12 +54,18 @@ pub async fn status(app: WebState, request: Request) -> Result<Response, Failure
 async fn own_order(app: &WebState, session: &Session, order_no: &OrderNo) -> Result<Option<Arc<StoredOrder>>, Failure> {
     for merchant in app.config.merchants.iter().filter(|merchant| merchant.apps.contains(&session.app)) {
         let stored = app.store.order(&merchant.key, order_no).await?;
-        let own = |stored: &StoredOrder| {
-            stored.order.app == session.app && stored.content.openid.as_ref() == Some(&session.openid)
-        };
-        if let Some(stored) = stored.filter(own) {
+        if let Some(stored) = stored.filter(|stored| is_of(stored, session)) {
             return Ok(Some(Arc::new(stored)));
         }
     }
     Ok(None)
+}
+
+/// Whether the order was placed for this payer, or its newest attempt is. That one may name a payer where the order
+/// named none, or another one.
+fn is_of(stored: &StoredOrder, session: &Session) -> bool {
+    let openid = session.openid.as_str();
+    let placed_for = stored.content.openid.as_ref().map(OpenId::as_str);
+    let newest = stored.params.last().and_then(|attempt| attempt.params.get("openid")).map(String::as_str);
+    stored.order.app == session.app && (placed_for == Some(openid) || newest == Some(openid))
 }

@@ -24,7 +24,7 @@ struct JobsPage {
 
 pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
     let t = ActivityWords::of(app.lang);
-    let jobs = ops::jobs::list(&app.store).await?;
+    let jobs = ops::jobs::list(&app.store, viewer.sees_all(&app.config)).await?;
     page(&JobsPage { frame: Frame::new(&app, &viewer, Place::Jobs, t.jobs_title), t, jobs })
 }
 

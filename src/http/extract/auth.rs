@@ -46,19 +46,24 @@ struct Presented {
 /// The key that was presented, if it counts now.
 async fn presented(app: &HttpState, headers: &HeaderMap) -> Result<Option<Presented>, Error> {
     let Some(token) = bearer(headers) else { return Ok(None) };
+    of_hash(app, &app.config, &sha256_hex(token.as_bytes())).await
+}
+
+/// The key of this hash, if it counts now.
+async fn of_hash(app: &HttpShared, config: &Config, sha256: &str) -> Result<Option<Presented>, Error> {
     let known = app.keys.known().await?;
-    let (now, sha256) = (app.clock.now(), sha256_hex(token.as_bytes()));
-    let hashes = app.config.api_keys.iter().flat_map(|key| key.hashes.iter().map(move |hash| (key, hash)));
+    let now = app.clock.now();
+    let hashes = config.api_keys.iter().flat_map(|key| key.hashes.iter().map(move |hash| (key, hash)));
     // No early end: every hash is compared.
     let configured = hashes.fold(
         None,
         |found, (key, hash)| {
-            if same_secret(&hash.sha256, &sha256) { Some((key, hash)) } else { found }
+            if same_secret(&hash.sha256, sha256) { Some((key, hash)) } else { found }
         },
     );
-    let stored = || known.key(&sha256).and_then(|key| Some((key, key.hashes.first()?)));
+    let stored = || known.key(sha256).and_then(|key| Some((key, key.hashes.first()?)));
     let found = configured.or_else(stored).filter(|(_, hash)| hash.until.is_none_or(|until| now <= until));
-    let found = found.filter(|_| !known.is_revoked(&sha256));
+    let found = found.filter(|_| !known.is_revoked(sha256));
     Ok(found.map(|(key, hash)| Presented { key: key.clone(), hash: hash.clone() }))
 }
 
@@ -66,8 +71,8 @@ async fn presented(app: &HttpState, headers: &HeaderMap) -> Result<Option<Presen
 #[derive(Debug, Clone)]
 pub struct Caller {
     key: ApiKey,
-    /// When the key that it presented ends.
-    until: Option<Timestamp>,
+    /// The hash under which it presented the key, and when that ends.
+    hash: KeyHash,
 }
 
 /// The caller of an API key, if one that counts now was presented, may do this, and is within its rate limit.
@@ -79,7 +84,7 @@ pub async fn caller(app: &HttpState, headers: &HeaderMap, scope: Scope) -> Resul
         app.refused_keys.over_rate();
         return Err(Error::RateLimited);
     }
-    if key.scopes.contains(&scope) { Ok(Caller { key, until: hash.until }) } else { Err(Error::Forbidden(scope)) }
+    if key.scopes.contains(&scope) { Ok(Caller { key, hash }) } else { Err(Error::Forbidden(scope)) }
 }
 
 /// A scope as a type, for [`Authorized`].
@@ -198,12 +203,20 @@ impl Caller {
         self.key.scopes.contains(&scope)
     }
 
+    /// Whether its key still counts, has this scope and sees this merchant: for what outlasts its request.
+    pub async fn still_may(&self, app: &HttpShared, scope: Scope, merchant: &MerchantKey) -> bool {
+        let found = of_hash(app, &app.snapshot(), &self.hash.sha256).await;
+        found.is_ok_and(|found| {
+            found.is_some_and(|Presented { key, .. }| key.scopes.contains(&scope) && key.merchants.contains(merchant))
+        })
+    }
+
     /// What it may hand on to a key that it makes.
     pub fn authority(&self) -> Authority<'_> {
         Authority {
             scopes: &self.key.scopes,
             merchants: &self.key.merchants,
-            until: self.until,
+            until: self.hash.until,
             has_refund_cap: self.key.refund_cap_per_day.is_some(),
             rate_limit_per_second: self.key.rate_limit_per_second,
         }
@@ -226,6 +239,11 @@ impl Caller {
     /// Whether it may see this merchant.
     pub fn sees(&self, merchant: &MerchantKey) -> bool {
         self.key.merchants.contains(merchant)
+    }
+
+    /// Whether it may see every merchant there is: what tells of all of them at once is for such keys.
+    pub fn sees_all(&self, config: &Config) -> bool {
+        config.merchants.iter().all(|merchant| self.sees(&merchant.key))
     }
 
     /// The merchants whose rows a list shows it: the named one, or those that it sees; nothing where it sees all.

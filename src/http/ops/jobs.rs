@@ -56,8 +56,9 @@ struct ReportJson {
     term: i64,
 }
 
-pub async fn jobs(app: HttpState, _caller: Authorized<Ops>, _: StrictQuery<NoQuery>) -> Result<Response, Error> {
-    let jobs = ops::jobs::list(&app.store).await?.into_iter().map(JobJson::from).collect();
+pub async fn jobs(app: HttpState, caller: Authorized<Ops>, _: StrictQuery<NoQuery>) -> Result<Response, Error> {
+    let jobs = ops::jobs::list(&app.store, caller.sees_all(&app.config)).await?;
+    let jobs = jobs.into_iter().map(JobJson::from).collect();
     Ok(axum::Json(Jobs { jobs }).into_response())
 }
 

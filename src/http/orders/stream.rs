@@ -3,11 +3,11 @@
 //! For the business by its API key, for a payer's page by the order's own token: as a header, or in the query, since an
 //! `EventSource` sends no headers. What must stay true: the token reads this one stream, ends a day after the order or
 //! when it is revoked, also what it opened, and shows nothing that is the business's alone; an API key is never read
-//! from a query.
+//! from a query, and one that counts no more reads nothing more.
 //!
 //! Every event is the whole state, so a client that missed some has lost nothing; the event id is the order's version,
 //! and who names the last one it saw is not sent it again. A stream ends when the order is credited, closed or failed,
-//! after an hour, and when the process ends; the client then comes back.
+//! after an hour, when a newer one takes its place, and when the process ends; the client then comes back.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,33 +19,38 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::get::find;
 use super::view::OrderJson;
 use crate::config::Scope;
 use crate::http::change_hub::Following;
-use crate::http::extract::auth::{Authorized, Ops, bearer, caller, same_secret};
+use crate::http::extract::auth::{Authorized, Caller, Ops, bearer, caller, same_secret};
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StreamQuery, StrictQuery};
+use crate::http::open_streams::StreamPlace;
 use crate::http::ops::operator;
 use crate::http::ops::query::reason_of_body;
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::rate_limit::{Full, Pass};
-use crate::http::state::HttpState;
+use crate::http::state::{HttpState, IsPayers};
 use crate::ids::{MerchantKey, OrderNo};
 use crate::ops;
-use crate::order::OrderState;
+use crate::order::{Order, OrderState, PaymentClass};
 use crate::secret::Secret;
 use crate::store::StoredOrder;
 
-/// A comment after this much silence keeps proxies from closing the stream.
+/// A comment after this much silence keeps proxies from closing the stream. So often the key that opened it is checked,
+/// too.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long an order's token counts once the order has ended and changes no more.
 const TOKEN_OUTLIVES: Duration = Duration::from_secs(24 * 3600);
 /// The longest a stream lasts.
 const LIFETIME: Duration = Duration::from_secs(3600);
+/// When a client comes back whose stream ended by itself.
+const RETRY: Duration = Duration::from_secs(3);
+/// When one comes back whose place was taken: pages that are all alive would else end each other's streams at once.
+const RETRY_WHEN_TAKEN: Duration = Duration::from_secs(30);
 
 pub async fn stream(
     app: HttpState,
@@ -53,22 +58,22 @@ pub async fn stream(
     path: Result<OrderPath, Error>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let Opened { order, token } = authorized(&app, &headers, &query, path).await?;
+    let Opened { order, opener } = authorized(&app, &headers, &query, path).await?;
     let last_seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse::<i64>().ok());
     let news = last_seen.is_none_or(|version| order.order.version > version);
     if !news && is_final(&order) {
         // To an event source this says: do not come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let pass = app.streams.enter(&(order.order.merchant.clone(), order.order.order_no.clone()));
-    let pass = pass.map_err(|full| match full {
-        Full::OfOne => Error::TooManyStreamsOfOrder,
-        Full::InAll => Error::TooManyStreams,
-    })?;
+    let subject = (order.order.merchant.clone(), order.order.order_no.clone(), matches!(opener, Opener::Token(_)));
+    let place = app.streams.enter(&subject).ok_or(Error::TooManyStreams)?;
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
-    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, token, _pass: pass };
+    let mut checks = tokio::time::interval(HEARTBEAT);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let first = news.then_some(order);
+    let states = Telling { app, following, sent, first, until, ended: false, opener, checks, place };
     let events = stream::unfold(states, |mut states| async move {
         let event = states.next().await?;
         Some((Ok::<_, Infallible>(event), states))
@@ -99,8 +104,14 @@ pub async fn revoke_token(
 /// An order whose stream may be opened.
 struct Opened {
     order: Arc<StoredOrder>,
-    /// Its own token, where that opened it.
-    token: Option<Secret>,
+    opener: Opener,
+}
+
+/// What opened a stream, which ends where that opens nothing any more.
+enum Opener {
+    Key(Caller),
+    /// The order's own token.
+    Token(Secret),
 }
 
 /// The order, for a key that may see it or for the order's own token. Whether an order exists is disclosed to keys
@@ -120,7 +131,7 @@ async fn authorized(
         let merchant = caller.merchant(&app.config, named, must_name)?;
         let order = app.store.order(&merchant.key, &order_no).await?;
         let order = order.map(Arc::new).ok_or(Error::NotFound("order"))?;
-        return Ok(Opened { order, token: None });
+        return Ok(Opened { order, opener: Opener::Key(caller) });
     }
     let token = bearer(headers).or(query.order_token.as_ref().map(Secret::expose)).ok_or(Error::Unauthorized)?;
     let OrderPath(order_no) = path?;
@@ -134,28 +145,35 @@ async fn authorized(
     let now = app.clock.now();
     let order = order.filter(|order| !is_final(order) || now < order.updated_at.after(TOKEN_OUTLIVES));
     let order = order.map(Arc::new).ok_or(Error::UnknownKey)?;
-    let token = Some(order.order_token.clone());
-    Ok(Opened { order, token })
+    let opener = Opener::Token(order.order_token.clone());
+    Ok(Opened { order, opener })
 }
 
 fn is_final(order: &StoredOrder) -> bool {
     match order.order.state {
         OrderState::Requested | OrderState::Payable => false,
-        // Money that is held may yet be accepted.
-        OrderState::Paid => order.order.paid_reported,
+        OrderState::Paid => order.order.paid_reported || !may_be_credited(&order.order),
         OrderState::Closed | OrderState::Failed => true,
     }
 }
 
+/// Whether a payment of an order that was paid late may yet be credited: money that is held, until all of it went back,
+/// or that of an attempt which WeChat still takes money for.
+fn may_be_credited(order: &Order) -> bool {
+    order.any_live() || order.payments.iter().any(|payment| payment.class != PaymentClass::Returned)
+}
+
 struct Telling {
+    app: HttpState,
     following: Following,
     first: Option<Arc<StoredOrder>>,
     /// The version sent last.
     sent: Option<i64>,
     until: Instant,
     ended: bool,
-    token: Option<Secret>,
-    _pass: Pass<(MerchantKey, OrderNo)>,
+    opener: Opener,
+    checks: Interval,
+    place: StreamPlace<(MerchantKey, OrderNo, IsPayers)>,
 }
 
 impl Telling {
@@ -166,21 +184,68 @@ impl Telling {
         loop {
             let order = match self.first.take() {
                 Some(order) => order,
-                None => tokio::time::timeout_at(self.until, self.following.changed()).await.ok()??,
+                None => match self.changed().await? {
+                    Change::Of(order) => order,
+                    Change::PlaceTaken => {
+                        self.ended = true;
+                        return Some(Event::default().retry(RETRY_WHEN_TAKEN));
+                    }
+                },
             };
-            // The token was revoked.
-            if self.token.as_ref().is_some_and(|token| token.expose() != order.order_token.expose()) {
+            if !self.may_read(&order).await {
                 return None;
             }
-            // A poll of WeChat that changed nothing is not sent.
+            // A poll of WeChat that changed nothing is not sent, and the end that money went back is none of a version.
             if self.sent.is_some_and(|sent| order.order.version <= sent) {
+                if is_final(&order) {
+                    return None;
+                }
                 continue;
             }
             self.sent = Some(order.order.version);
             self.ended = is_final(&order);
-            let event = Event::default().event("state").id(order.order.version.to_string());
-            let seen = if self.token.is_some() { OrderJson::of_payer(&order) } else { OrderJson::state(&order) };
+            let event = Event::default().retry(RETRY).event("state").id(order.order.version.to_string());
+            let seen = match self.opener {
+                Opener::Token(_) => OrderJson::of_payer(&order),
+                Opener::Key(_) => OrderJson::state(&order),
+            };
             return event.json_data(seen).ok();
         }
     }
+
+    /// What happens next; nothing where the stream ends.
+    async fn changed(&mut self) -> Option<Change> {
+        loop {
+            tokio::select! {
+                () = self.place.taken.cancelled() => return Some(Change::PlaceTaken),
+                order = self.following.changed() => return order.map(Change::Of),
+                () = tokio::time::sleep_until(self.until) => return None,
+                _ = self.checks.tick() => {}
+            }
+            if !self.key_counts().await {
+                return None;
+            }
+        }
+    }
+
+    /// Whether what opened the stream still opens it.
+    async fn may_read(&self, order: &StoredOrder) -> bool {
+        match &self.opener {
+            Opener::Token(token) => same_secret(token.expose(), order.order_token.expose()),
+            Opener::Key(_) => self.key_counts().await,
+        }
+    }
+
+    async fn key_counts(&self) -> bool {
+        match &self.opener {
+            Opener::Token(_) => true,
+            Opener::Key(caller) => caller.still_may(&self.app, Scope::Orders, &self.place.subject.0).await,
+        }
+    }
+}
+
+enum Change {
+    Of(Arc<StoredOrder>),
+    /// A newer stream took the place.
+    PlaceTaken,
 }

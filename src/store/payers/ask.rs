@@ -121,11 +121,11 @@ const ASK: &str = "INSERT INTO erasures (app, payer, openid, scope, reason, aske
                                THEN erasures.last_pass_from_ms ELSE excluded.last_pass_from_ms END,
       pass = erasures.pass + 1, part = $11, place = '', dirty = TRUE, found = '{}'";
 
-/// What is gone at once: a login beside it makes a new user and finds nothing of the old one.
-const AT_ONCE: [&str; 3] = [
+/// What is gone at once: a login beside it makes a new user and finds nothing of the old one but orders that can still
+/// be paid, which the wallet goes on to offer: a second one beside them could be paid, too.
+const AT_ONCE: [&str; 2] = [
     "DELETE FROM login_codes WHERE user_id IN (SELECT id FROM users WHERE app = $1 AND openid = $2)",
     "DELETE FROM users WHERE app = $1 AND openid = $2",
-    "DELETE FROM wallet_orders WHERE app = $1 AND openid = $2",
 ];
 
 async fn ask(tx: &WriteTx, asked: &Asked) -> Result<Erasure, DbError> {

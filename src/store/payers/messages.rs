@@ -5,6 +5,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use super::scan::{Page, Payer, ROWS, number};
 use super::types::Needed;
 use super::words::replaced;
+use crate::order::OrderState;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::notification;
@@ -31,10 +32,18 @@ pub async fn logins(store: &Store, payer: &Payer<'_>) -> Result<Page, DbError> {
         let user = "DELETE FROM users WHERE app = $1 AND openid = $2 AND updated_at_ms <= $3";
         page.removes(user, [app.into(), openid.into(), until.into()]);
     }
-    let sql = "SELECT 1 AS found FROM wallet_orders WHERE app = $1 AND openid = $2 AND offered_at_ms <= $3";
-    if !reader.rows(sql, [app.into(), openid.into(), until.into()]).await?.is_empty() {
-        let offers = "DELETE FROM wallet_orders WHERE app = $1 AND openid = $2 AND offered_at_ms <= $3";
-        page.removes(offers, [app.into(), openid.into(), until.into()]);
+    let sql = "SELECT order_no FROM wallet_orders WHERE app = $1 AND openid = $2 AND offered_at_ms <= $3";
+    for row in reader.rows(sql, [app.into(), openid.into(), until.into()]).await? {
+        let order_no: String = row.get("order_no")?;
+        match standing(store, payer, &order_no).await? {
+            // The order itself is waited for, and has the payer as well until it ends.
+            Standing::Open => {}
+            Standing::Live => page.found.push(Needed::Orders),
+            Standing::Over => {
+                let offer = "DELETE FROM wallet_orders WHERE app = $1 AND openid = $2 AND order_no = $3";
+                page.removes(offer, [app.into(), openid.into(), order_no.into()]);
+            }
+        }
     }
     // Of any time: it counts on under the name.
     let sql = "SELECT 1 AS found FROM ended_sessions WHERE app = $1 AND openid = $2";
@@ -44,6 +53,37 @@ pub async fn logins(store: &Store, payer: &Payer<'_>) -> Result<Page, DbError> {
         page.removes(ended, [app.into(), openid.into()]);
     }
     Ok(page)
+}
+
+/// Whether an order that the wallet offered may still be paid.
+enum Standing {
+    Open,
+    /// It has ended here, and WeChat may still take money for it.
+    Live,
+    Over,
+}
+
+async fn standing(store: &Store, payer: &Payer<'_>, order_no: &str) -> Result<Standing, DbError> {
+    let kind = store.db().kind();
+    let of_scope = kind.among_texts("o.merchant", 1);
+    let sql = format!(
+        "SELECT o.state AS state FROM orders AS o
+         WHERE {of_scope} AND o.order_no = $2 AND o.app = $3
+           AND (o.state IN ('requested', 'payable')
+                OR EXISTS (SELECT 1 FROM attempts AS a
+                           WHERE a.order_id = o.id AND a.state IN ('created', 'unknown', 'payable')))"
+    );
+    let merchants = kind.texts(payer.scope.merchants.iter().map(String::as_str));
+    let rows = store.db().reader().rows(&sql, [merchants, order_no.into(), payer.app.as_str().into()]).await?;
+    let mut standing = Standing::Over;
+    for row in &rows {
+        let state: String = row.get("state")?;
+        if OrderState::parse(&state).is_none_or(OrderState::is_open) {
+            return Ok(Standing::Open);
+        }
+        standing = Standing::Live;
+    }
+    Ok(standing)
 }
 
 /// The name by the database's own key, which no configuration changes.

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::profile;
@@ -29,6 +30,8 @@ use crate::wechat::platform::{Class, PlatformError};
 const PAUSES: Duration = Duration::from_secs(5);
 /// The timeout for another request's exchange, after which the client must retry.
 const WAIT: Duration = Duration::from_secs(12);
+/// How long a first try waits for others of an address that sent bad codes.
+const SLOWED: Duration = Duration::from_secs(10);
 /// The longest poll interval for another process's exchange.
 const ROUND: Duration = Duration::from_millis(100);
 
@@ -81,12 +84,19 @@ impl Login {
 pub async fn exchange(app: &WebState, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
     let browser = app.browser()?;
-    if !back.is_first_try {
-        // An address may be a carrier's gateway, or a proxy that is not configured: a browser that has done nothing
-        // yet is not refused for others.
-        browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
-    }
-    let pass = Arc::new(browser.exchanges.enter(&back.subscriber).map_err(|_| Reason::Busy)?);
+    // An address may be a carrier's gateway, or a proxy that is not configured: a browser that has done nothing yet is
+    // not refused for others. What it says of that are its own cookies, though, which anyone can leave out: beyond the
+    // limit such codes are exchanged one after the other.
+    let lock = match browser.bad_codes.check(&back.subscriber) {
+        Ok(()) => None,
+        Err(_) if back.is_first_try => {
+            let lock = tokio::time::timeout(SLOWED, browser.slowed.owned_lock(&back.subscriber));
+            lock.await.map_err(|_| Reason::Busy)?
+        }
+        Err(wait_s) => return Err(Failure::too_many(wait_s)),
+    };
+    let pass = browser.exchanges.enter(&back.subscriber).map_err(|_| Reason::Busy)?;
+    let pass = Arc::new((pass, lock));
     // Named by the app as well: codes of two apps are independent.
     let code_hash = sha256_hex(format!("{}\n{}", wechat_app.app_id, back.code.expose()).as_bytes());
     let state_hash = sha256_hex(back.state.as_bytes());
@@ -127,11 +137,11 @@ async fn finish(
     secret: Secret,
     code_hash: String,
     back: Return,
-    pass: Arc<Pass<IpAddr>>,
+    pass: Arc<(Pass<IpAddr>, Option<OwnedMutexGuard<()>>)>,
 ) -> Result<LoginOutcome, Failure> {
     let (app, wechat_app) = (app.clone(), wechat_app.clone());
     let task = tokio::spawn(async move {
-        // A disconnect does not release the permit.
+        // A disconnect releases neither the permit nor the lock.
         let _pass = pass;
         let outcome = ask(&app, &wechat_app, &secret, &back).await?;
         Ok(app.store.finish_code(&code_hash, outcome, app.clock.now()).await?)

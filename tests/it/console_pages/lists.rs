@@ -1,6 +1,8 @@
 //! Lists: filters survive paging, pages stay small, other merchants' rows are not there, texts are escaped.
 
-use wxpay_worker::store::Role;
+use std::time::Duration;
+
+use wxpay_worker::store::{JobOutcome, JobRun, Role};
 
 use super::service;
 use super::user::User;
@@ -40,6 +42,25 @@ async fn filters_survive_paging_and_hide_the_rows_of_other_merchants() {
     }
     let path = "/console/orders/main/L000007/close";
     assert_eq!(limited.submit(path, &[("reason", "not mine")]).await.status, 404);
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_job_says_of_merchants_is_for_those_who_see_them_all() {
+    let service = service().second_account().config(SECOND_MERCHANT).in_process().await;
+    let (name, now) = ("of_this_test", service.clock.now());
+    let later = now.after(Duration::from_secs(3600));
+    service.store.register_job(name, "0 7 * * * *", 600_000, now, later).await.unwrap();
+    let lease = service.store.lease(name, "4711-abc", Duration::from_secs(60)).await.unwrap().unwrap();
+    let detail = Some("main 2026-02-28: WeChat does not answer".into());
+    let run = JobRun { started_at: now, ended_at: now, outcome: JobOutcome::Failed, done: 1, detail };
+    service.store.report_job(&lease, None, &run, later).await.unwrap();
+    let all = User::log_in(&service, Role::Operator, None).await;
+    all.page("/console/jobs").await.shows("main 2026-02-28: WeChat does not answer");
+    let limited = User::log_in(&service, Role::Operator, Some(&["second"])).await;
+    let page = limited.page("/console/jobs").await;
+    page.shows(name);
+    page.hides("2026-02-28: WeChat");
     service.finish().await;
 }
 

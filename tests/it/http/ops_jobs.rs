@@ -5,7 +5,7 @@ use std::time::Duration;
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{JobOutcome, JobRun, TokenKind};
 
-use super::stage::{KEY, Stage};
+use super::stage::{KEY, OTHER_MERCHANT, Stage};
 use crate::web::browser::{ACCESS_TOKEN, TICKET, stage as browser_stage, store_token};
 
 pub const OPS_KEY: &str = "wxk_ops_only";
@@ -43,6 +43,40 @@ async fn a_job_is_shown_with_its_rhythm_its_lease_and_its_last_runs() {
         (Some("idle"), Some(&*at(2).to_string()))
     );
     assert_eq!((job["last_failed"]["detail"].as_str(), job["last_done"].is_null()), (Some("no disk"), true));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_run_says_and_what_is_measured_is_for_keys_that_see_every_merchant() {
+    const LIMITED_KEY: &str = "wxk_ops_of_one_merchant";
+    let keys: String = [(OPS_KEY, "\"all\""), (LIMITED_KEY, "[\"other\"]")]
+        .map(|(key, merchants)| {
+            let hash = sha256_hex(key.as_bytes());
+            let rights = format!("scopes = [\"ops\"]\nmerchants = {merchants}");
+            format!("[[api_keys]]\nname = \"{key}\"\nhash = \"sha256:{hash}\"\n{rights}\n")
+        })
+        .concat();
+    let stage = Stage::with("", &format!("{OTHER_MERCHANT}{keys}")).await;
+    let now = stage.clock.now();
+    stage.store.register_job("repairs", "0 7 * * * *", 600_000, now, now).await.unwrap();
+    let lease = stage.store.lease("repairs", "4711-abc", Duration::from_secs(60)).await.unwrap().unwrap();
+    for outcome in [JobOutcome::Failed, JobOutcome::Done] {
+        let detail = Some("main 2026-02-28: WeChat does not answer".into());
+        let run = JobRun { started_at: now, ended_at: now, outcome, done: 1, detail };
+        stage.store.report_job(&lease, None, &run, now.after(Duration::from_secs(3600))).await.unwrap();
+    }
+    for (key, shown) in [(OPS_KEY, true), (LIMITED_KEY, false)] {
+        let reply = ask(&stage, key, "/v1/ops/jobs").await;
+        let job = reply.json()["jobs"][0].clone();
+        assert_eq!((job["last"]["done"].as_i64(), job["name"].as_str()), (Some(1), Some("repairs")), "{job}");
+        assert!(job["last_done"].is_object() && job["last_failed"].is_object(), "{job}");
+        assert_eq!(reply.text().contains("2026-02-28"), shown, "{job}");
+        let headers = [("X-Forwarded-For", "203.0.113.9"), ("Authorization", &*format!("Bearer {key}"))];
+        let ready = stage.send("GET", "/readyz", &headers, b"").await;
+        assert_eq!((ready.status, ready.text().contains("checks")), (200, shown), "{}", ready.text());
+        let metrics = stage.send("GET", "/metrics", &headers, b"").await;
+        assert_eq!((metrics.status == 200, metrics.status == 403), (shown, !shown), "{}", metrics.text());
+    }
     stage.finish().await;
 }
 

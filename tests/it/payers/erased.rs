@@ -53,6 +53,8 @@ async fn planted(service: &InProcess) {
                 SELECT 'c', 'shop', 's', 1, 'logged_in', id, FALSE, 2 FROM users WHERE openid = $1";
     run(db, code, [OPENID.into()]).await;
     run(db, "INSERT INTO wallet_orders VALUES ('shop', $1, 5, 'ERA00001', $2)", [OPENID.into(), now.into()]).await;
+    // This one can still be paid: a click after a new login must find it, or there are two that can.
+    run(db, "INSERT INTO wallet_orders VALUES ('shop', $1, 6, 'ERA00004', $2)", [OPENID.into(), now.into()]).await;
     let body = format!("<xml><openid><![CDATA[{OPENID}]]></openid></xml>");
     let quarantine = "INSERT INTO quarantine (merchant, reason, remote_addr, received_at_ms, body)
                       VALUES ('main', 'r', '', $1, $2)";
@@ -97,9 +99,10 @@ async fn erased(service: &InProcess) -> serde_json::Value {
     let waits = service.erasure(&asked).await;
     assert_eq!(waits["waits_for"], json!({"orders": 1}), "{waits}");
     service.until_erasure_is("waiting").await;
-    let left = ["attempts.params", "erasures.openid", "orders.content"].map(str::to_owned);
+    let left = ["attempts.params", "erasures.openid", "orders.content", "wallet_orders.openid"].map(str::to_owned);
     if service.number("SELECT COUNT(*) FROM orders WHERE packed IS NOT NULL").await == 0 {
         assert_eq!(holders(service.store.db(), OPENID).await, BTreeSet::from(left));
+        assert_eq!(texts(service.store.db(), "SELECT order_no FROM wallet_orders").await, ["ERA00004"]);
     }
     // It may still be paid, by its payer.
     service.pay("ERA00004").await;

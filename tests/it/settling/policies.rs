@@ -1,6 +1,8 @@
 //! Money that comes late or twice: the merchant's policy, applied once.
 
 use serde_json::json;
+use wxpay_worker::order::PaymentClass;
+use wxpay_worker::store::StoredOrder;
 
 use super::on_both;
 use crate::harness::service::{InProcess, TestService};
@@ -11,6 +13,23 @@ on_both! {
         late(&service, "P100001").await;
         let events = service.events("P100001").await;
         assert_eq!(events, ["order.payable", "order.closed", "order.paid_late", "payment.held"]);
+        service.finish().await;
+    }
+
+    async fn an_order_whose_late_money_went_back_has_ended_and_its_token_ends_a_day_later(db: TestDb) {
+        let service = TestService::new().on(db).refunds().merchant("paid_late = \"refund\"").in_process().await;
+        late(&service, "P600001").await;
+        let returned = |s: &StoredOrder| s.order.payments.iter().all(|p| p.class == PaymentClass::Returned);
+        let stored = service.until("the refund", "P600001", returned).await;
+        assert!(!stored.order.paid_reported && !stored.order.any_live(), "{stored:?}");
+        let stream = format!("{}/v1/orders/P600001/stream", service.base);
+        let open = async || {
+            let request = service.http.get(&stream).bearer_auth(stored.order_token.expose());
+            request.header("last-event-id", stored.order.version).send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(open().await, 204, "nothing more comes");
+        service.skip(24 * 3600 + 1);
+        assert_eq!(open().await, 401);
         service.finish().await;
     }
 

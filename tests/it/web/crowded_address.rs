@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::browser::{Browser, PAGE, data, stage};
+use super::login::EXCHANGE;
 use crate::http::client::Reply;
-use crate::http::stage::Stage;
+use crate::http::stage::{Stage, eventually};
 
 async fn mini(stage: &Stage, code: &str) -> Reply {
     let body = json!({ "code": code }).to_string();
@@ -52,5 +53,37 @@ async fn bad_codes_of_others_do_not_refuse_a_first_try() {
     }
     Browser::logged_in(&stage, "good-Alice").await;
     assert!(data(&mini(&stage, "good-Bob").await)["session"].is_string());
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn first_tries_from_an_address_of_many_bad_codes_reach_wechat_one_after_the_other() {
+    let (stage, platform) = stage().await;
+    // A browser without cookies is on its first try each time.
+    let first_try = async |code: String| {
+        let mut browser = Browser::default();
+        let state = browser.begin(&stage, "snsapi_base").await;
+        browser.come_back(&stage, &code, &state).await
+    };
+    for i in 0..30 {
+        assert_eq!(first_try(format!("err-40029-{i}")).await.status, 302, "{i}");
+    }
+    let before = platform.calls(EXCHANGE);
+    let tried = futures_util::future::join_all((1..=5).map(|i| first_try(format!("slow-{i}-Payer{i}"))));
+    let one_by_one = async {
+        for n in 1..=5 {
+            eventually("the next exchange", || async { platform.calls(EXCHANGE) >= before + n }).await;
+            // What comes meanwhile is answered, so that the others are at WeChat by then, if anything lets them.
+            for _ in 0..10 {
+                Browser::default().begin(&stage, "snsapi_base").await;
+            }
+            assert_eq!(platform.calls(EXCHANGE), before + n);
+            platform.let_go(1);
+        }
+    };
+    let (replies, ()) = tokio::join!(tried, one_by_one);
+    for reply in replies {
+        assert_eq!((reply.status, reply.header("location")), (302, Some(PAGE)), "{reply:?}");
+    }
     stage.finish().await;
 }

@@ -1,12 +1,12 @@
 //! Questions to WeChat on behalf of payers: how many one has, and what is left to others.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use wxpay_worker::bus::{ConsumerName, Delivery};
 use wxpay_worker::event::command::QueryDue;
 use wxpay_worker::event::envelope::Envelope;
 
-use super::browser::{Browser, Platform, data, stage, web};
+use super::browser::{Browser, Platform, data, openid_of, stage, web};
 use super::wallet::order_no;
 use crate::harness::within_timeout;
 use crate::http::stage::{Stage, http_only, order};
@@ -81,5 +81,24 @@ async fn payers_together_leave_questions_to_api_keys() {
         tokio::join!(stage.get("/v1/orders/A100001?refresh=1"), answer(&stage, &mut questions, "A100001"));
     assert_eq!(reply.json()["refreshed"], true, "{}", reply.text());
     drop(of_second);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn the_payer_of_a_later_attempt_sees_how_the_order_stands() {
+    let (stage, _platform) = stage().await;
+    stage.work();
+    let alice = Browser::logged_in(&stage, "good-Alice").await;
+    let bob = Browser::logged_in(&stage, "good-Bob").await;
+    let placed = json!({"order_no": "A100001", "amount_fen": 100, "description": "茶", "trade_type": "NATIVE",
+                        "product_id": "tea"});
+    assert_eq!(stage.place(&placed, &[]).await.status, 200);
+    let status = async |browser: &Browser| browser.clone().get(&stage, "/api/wechat/pay/status?order_no=A100001").await;
+    assert_eq!(status(&alice).await.status, 404, "it is placed for no payer");
+    // As after a new attempt of JSAPI, whose payer stands in what WeChat is sent.
+    let params = json!({"trade_type": "JSAPI", "openid": openid_of("good-Alice")});
+    stage.execute(&format!("UPDATE attempts SET params = '{params}'")).await;
+    assert_eq!(data(&status(&alice).await)["state"], "payable");
+    assert_eq!(status(&bob).await.status, 404, "it is another payer's");
     stage.finish().await;
 }

@@ -136,7 +136,8 @@ const OPERATIONS: &[Operation] = &[
         .about(
             "Server-sent events of the name `state`; each is the whole order without payments, refunds and pay \
              parameters, and its id is the order's version. With `Last-Event-ID` what was seen is not sent again. The \
-             stream ends when the order is credited, closed or failed, and after an hour: connect again then.",
+             stream ends when the order is credited, closed or failed, after an hour, and when four newer ones of \
+             the order were opened: connect again then, after the time that `retry` says.",
         )
         .access(Access::KeyOrToken(Scope::Orders))
         .query(&[
@@ -153,7 +154,7 @@ const OPERATIONS: &[Operation] = &[
             answer(200, Content::Stream("Order"), "The stream."),
             answer(204, Content::None, "The order ended, and its end was seen: do not connect again."),
         ])
-        .refusals(&["too-many-streams", "too-many-streams-of-order"]),
+        .refusals(&["too-many-streams"]),
     post("/v1/orders/{order_no}/revoke-token", "revokeOrderToken", "End the token of an order")
         .about(
             "The `order_token` that a payer's page follows the order with opens nothing any more, and the streams that \

@@ -41,14 +41,17 @@ const OPERATIONS: &[Operation] = &[
         "It is.",
     )]),
     get("/readyz", "getReadiness", "Whether the process can take work")
-        .about("On the public listener the checks are shown to processes of this host and to API keys of scope `ops`.")
+        .about(
+            "On the public listener the checks are shown to processes of this host and to API keys of scope `ops` that \
+             see every merchant.",
+        )
         .access(Access::More(Scope::Ops))
         .answers(&[
             answer(200, Content::Json("Readiness"), "It can."),
             answer(503, Content::Json("Readiness"), "It cannot."),
         ]),
     get("/metrics", "getMetrics", "Read the metrics")
-        .about("In Prometheus' text format.")
+        .about("In Prometheus' text format. An API key must see every merchant.")
         .access(Access::Insider(Scope::Ops))
         .answers(&[answer(200, Content::Text("text/plain"), "The metrics.")]),
     get("/openapi.json", "getOpenapi", "Read this document")

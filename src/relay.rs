@@ -6,8 +6,8 @@
 //! is published with its own id as the message id and marked afterwards: a relay that dies in between publishes it
 //! again, and the bus or the consumer drops the repeat by its id. Two events of one order are never on their way at
 //! once, so their order holds. A process that was paused for longer than the bus knows ids would store an older event
-//! again behind newer ones: events that may travel at once are published only while the lease is still held. Nothing
-//! outside subscribes to the embedded bus, so there events are only marked.
+//! again behind newer ones: events that may travel at once are published only where the lease was held a moment ago.
+//! Nothing outside subscribes to the embedded bus, so there events are only marked.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -32,6 +32,10 @@ const NOTE: Duration = Duration::from_secs(1);
 /// After a fault of the database or the bus. Much longer than [`IDLE`]: the lease is given back, and a process that can
 /// do the work has it by then.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
+/// How long a check of the lease counts for events that follow. The bus knows an id for minutes, so what is published
+/// so shortly after a check is dropped as known if another process published it, too. The clock goes on while a process
+/// is stopped; where it stands still with its host, the first check after each selection catches what slept before.
+const CHECKED_FOR: Duration = Duration::from_secs(1);
 
 /// Why a round ended early.
 #[derive(Debug, thiserror::Error)]
@@ -188,10 +192,15 @@ impl Leased<'_> {
         let Some(last) = events.last().map(|e| e.position) else { return Ok(Round::Idle) };
         let is_whole = events.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
         crate::failpoint::point("relay.selected");
+        let mut checked: Option<Instant> = None;
         for wave in waves(events) {
-            if !self.still_holds(lease).await? {
-                tracing::info!(work = self.work.name(), "another process took over: the rest is left to it");
-                return Ok(Round::NotMine);
+            if checked.is_none_or(|at| at.elapsed() >= CHECKED_FOR) {
+                // Before the check, which may take long.
+                checked = Some(Instant::now());
+                if !self.still_holds(lease).await? {
+                    tracing::info!(work = self.work.name(), "another process took over: the rest is left to it");
+                    return Ok(Round::NotMine);
+                }
             }
             try_join_all(wave.into_iter().map(|event| publish(self.bus, event))).await?;
         }
@@ -203,8 +212,8 @@ impl Leased<'_> {
         Ok(if is_whole { Round::Busy } else { Round::Some })
     }
 
-    /// Whether no other process has had the lease since it was taken; renews it where that is due. The database is
-    /// asked each time: the clocks of a host that was suspended may have stood still.
+    /// Whether no other process has had the lease since it was taken; renews it where that is due. The database says
+    /// so, not the time of the last renewal: the clocks of a host that was suspended may have stood still.
     async fn still_holds(&mut self, lease: &Lease) -> Result<bool, DbError> {
         Ok(self.keep().await?.as_ref() == Some(lease) && self.store.is_held(lease).await?)
     }

@@ -1,7 +1,8 @@
 //! The database schema, step by step, for SQLite and PostgreSQL alike.
 //!
-//! A step is written once in SQL both understand; the few words that differ are named in [`dialect`]. Steps only ever
-//! add: an old process must be able to work on a new schema while a deployment rolls.
+//! A step is written once in SQL both understand; the few words that differ are named in [`dialect`]. A step adds,
+//! and takes away at most what no statement of a version that may run beside it reads (an index), or what it puts
+//! another in the place of: an old process must be able to work on a new schema while a deployment rolls.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{

@@ -82,23 +82,23 @@ impl Recorder {
 }
 
 async fn record_all(store: &Store, orders: &[NewOrder]) -> Vec<Result<Recorded, RecordError>> {
-    let away = match store.record_orders(orders).await {
+    let mut has_timed_out = false;
+    let mut away = match store.record_orders(orders).await {
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
         Err(e) if orders.len() == 1 => return vec![Err(e.into())],
         Err(DbError::Exists(_) | DbError::Defect(_)) => false,
-        Err(e @ DbError::Unavailable(_)) => e.is_of_the_server() || !takes_writes(store).await,
+        Err(e @ DbError::Unavailable(_)) => is_away(store, &e, &mut has_timed_out).await,
     };
     // Each alone, to find the one that is the cause, unless the database is away.
     let mut results = Vec::with_capacity(orders.len());
-    let mut is_away = away;
     for order in orders {
-        let recorded = if is_away {
+        let recorded = if away {
             Err(RecordError::Unavailable("the database is not available".into()))
         } else {
             match store.record_orders(std::slice::from_ref(order)).await {
                 Ok(recorded) => recorded.first().copied().ok_or_else(|| RecordError::Failed("no result".into())),
                 Err(e @ DbError::Unavailable(_)) => {
-                    is_away = e.is_of_the_server() || !takes_writes(store).await;
+                    away = is_away(store, &e, &mut has_timed_out).await;
                     Err(e.into())
                 }
                 Err(e) => Err(e.into()),
@@ -107,6 +107,13 @@ async fn record_all(store: &Store, orders: &[NewOrder]) -> Vec<Result<Recorded, 
         results.push(recorded);
     }
     results
+}
+
+/// Whether none of the others is tried. A lock on a row holds up one order; where a second statement waits for a lock
+/// or takes too long, a table is locked or the disk stands still: each of the others would wait as long.
+async fn is_away(store: &Store, e: &DbError, has_timed_out: &mut bool) -> bool {
+    let again = e.is_of_one_statement() && std::mem::replace(has_timed_out, true);
+    again || e.is_of_the_server() || !takes_writes(store).await
 }
 
 async fn takes_writes(store: &Store) -> bool {

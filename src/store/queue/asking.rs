@@ -2,7 +2,8 @@
 //!
 //! There may be hundreds of thousands of open orders: they are gone through in their order, in steps that are writes of
 //! their own. What must stay true: a run that ended early has lost nothing, because the next one passes over what is
-//! due already; only orders that another transaction changes at this moment are waited for.
+//! due already; only what another transaction changes at this moment is waited for, and what stays locked keeps nothing
+//! else from being asked about.
 
 use sea_orm::Value;
 
@@ -36,25 +37,30 @@ impl Place {
 }
 
 impl Store {
-    /// Has WeChat asked at once about every order and refund that is open.
+    /// Has WeChat asked at once about every order and refund that is open. An error of a lock comes last: the others are
+    /// asked about by then.
     pub async fn ask_about_all_open(&self, now: Timestamp) -> Result<(), DbError> {
+        let mut locked = None;
         for merchant in self.merchants_with_orders().await? {
             for state in OPEN {
                 let mut after = Place::BEGINNING;
-                while let Some(last) = self.ask_about_orders(now, (&merchant, state), after).await? {
+                while let Some(last) = self.ask_about_orders(now, (&merchant, state), after, &mut locked).await? {
                     after = last;
                 }
             }
         }
-        self.ask_about_refunds(now).await
+        self.ask_about_refunds(now).await?;
+        locked.map_or(Ok(()), Err)
     }
 
-    /// One step through a merchant's orders of a state; returns its last one, none at the end.
+    /// One step through a merchant's orders of a state; returns its last one, none at the end. Once a wait for locked
+    /// orders was in vain, which `locked` says, no other step waits.
     async fn ask_about_orders(
         &self,
         now: Timestamp,
         (merchant, state): (&str, &str),
         after: Place,
+        locked: &mut Option<DbError>,
     ) -> Result<Option<Place>, DbError> {
         let mut values: Vec<Value> =
             vec![now.as_ms().into(), merchant.into(), state.into(), after.created_at_ms.into(), after.id.into()];
@@ -68,9 +74,13 @@ impl Store {
         if later > 0 {
             values.extend([last.created_at_ms.into(), last.id.into()]);
             let asked = self.db.execute("intake.lost_orders", orders_sql(self.db.kind()), values.clone()).await?;
-            if asked < later {
+            if asked < later && locked.is_none() {
                 let sql = format!("UPDATE orders SET next_query_at_ms = $1 WHERE {OF_STEP} AND {IS_LATER}");
-                self.db.execute("intake.lost_orders", sql, values).await?;
+                match self.db.execute("intake.lost_orders", sql, values).await {
+                    Ok(_) => {}
+                    Err(e) if e.is_of_one_statement() => *locked = Some(e),
+                    Err(e) => return Err(e),
+                }
             }
         }
         Ok((rows.len() == STEP).then_some(last))

@@ -1,5 +1,7 @@
 //! Deliveries: made from the feed, taken to be sent, recovered.
 
+use std::time::Duration;
+
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
 
 use super::lists::{DELIVERY, delivery};
@@ -9,7 +11,7 @@ use crate::store::Store;
 use crate::store::db::{DbError, DbKind, placeholders};
 use crate::store::entity::outbox;
 use crate::store::leases::{Fenced, Lease, holds};
-use crate::store::order::rows::{UNREADABLE, id_of, readable};
+use crate::store::order::rows::UNREADABLE;
 use crate::store::packed::rows::{defect, read_event};
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::replay::types::ReplayMark;
@@ -19,6 +21,8 @@ use crate::store::writer::WriteTx;
 const STEP: i64 = 500;
 /// Rows of one write.
 const BATCH: u64 = 500;
+/// How long a delivery rests that cannot be read.
+const UNREADABLE_FOR: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// Makes deliveries of what the endpoint wants behind its place, up to `end`, and moves the place; returns how many
@@ -74,7 +78,25 @@ impl Store {
             most = limit.saturating_add(UNREADABLE)
         );
         let rows = self.db.reader().rows(&sql, [endpoint_id.into(), now.as_ms().into()]).await?;
-        Ok(readable("delivery of a webhook", &rows, limit, id_of, delivery))
+        let mut due = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match delivery(row) {
+                Ok(delivery) => due.push(delivery),
+                Err(error) => self.put_off_unreadable(row.get("id")?, &error, now).await?,
+            }
+        }
+        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(due)
+    }
+
+    /// A delivery that cannot be read stays pending, before those of its order, and is no longer due with each round.
+    async fn put_off_unreadable(&self, id: i64, error: &DbError, now: Timestamp) -> Result<(), DbError> {
+        tracing::error!(id, %error, "a delivery of a webhook cannot be read: it is tried again in an hour");
+        let sql = "UPDATE webhook_deliveries SET due_at_ms = $2
+                   WHERE id = $1 AND state = 'pending' AND due_at_ms <= $3";
+        let again = now.after(UNREADABLE_FOR);
+        self.db.execute("webhook.put_off", sql, [id.into(), again.as_ms().into(), now.as_ms().into()]).await?;
+        Ok(())
     }
 
     /// Takes deliveries to send them within a time; answers which. Only the lease's holder may.

@@ -21,7 +21,7 @@ use crate::store::{DbError, DbKind, IntakeStep, OrderCommit, OrderDecision, Stor
 use super::error::HandlerError;
 use super::fact::{Applied, Item, LogGroup};
 use super::loaded::{Elsewhere, Loaded, attempts_of};
-use super::outage::{TRIES, is_error_of_outage, is_outage};
+use super::outage::{TRIES, Trouble, is_outage};
 use crate::telemetry;
 use crate::wechat::transport::Client;
 
@@ -124,6 +124,7 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
     let items = Arc::new(items);
     let mut results: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
     let mut open: Vec<usize> = (0..items.len()).collect();
+    let mut trouble = Trouble::default();
     for _ in 0..MAX_ROUNDS {
         if open.is_empty() {
             break;
@@ -137,16 +138,14 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
             Err(DbError::Defect(_) | DbError::Exists(_)) if open.len() > 1 => {
                 // One of them cannot be read or written, or names a transaction that another order has: it must not
                 // hold up the others of its batch.
-                for i in open {
-                    results[i] = Some(alone(work, &items, i).await);
-                }
+                take_apart(work, &items, open, &mut trouble, &mut results).await;
             }
             Err(DbError::Exists(_)) => results[open[0]] = Some(alone(work, &items, open[0]).await),
             Err(e) => {
-                let found = e.is_of_one_statement() && put_off_locked(work, &items, &open, &e, &mut results).await;
-                if !found {
-                    let away = is_error_of_outage(&work.store, &e).await;
-                    take_apart(work, &items, open, away, HandlerError::Unavailable(e.to_string()), &mut results).await;
+                trouble.note_of_all(&work.store, &e).await;
+                let may_be_locked = trouble.away.is_none() && e.is_of_one_statement();
+                if !(may_be_locked && put_off_locked(work, &items, &open, (&e, &mut trouble), &mut results).await) {
+                    take_apart(work, &items, open, &mut trouble, &mut results).await;
                     break;
                 }
             }
@@ -161,14 +160,21 @@ async fn put_off_locked(
     work: &Work,
     items: &[Item],
     open: &[usize],
-    trouble: &DbError,
+    (e, trouble): (&DbError, &mut Trouble),
     results: &mut [Option<Outcome>],
 ) -> bool {
-    let locked = work.store.locked_attempts(attempts_of(items, open)).await.unwrap_or_default();
+    let locked = match work.store.locked_attempts(attempts_of(items, open)).await {
+        Ok(locked) => locked,
+        // It passes over locked rows: what it waited for is more than those.
+        Err(e) => {
+            trouble.note(&HandlerError::from(e));
+            return false;
+        }
+    };
     for i in open {
         let Item { merchant, out_trade_no, .. } = &items[*i];
         if locked.contains(&(merchant.clone(), out_trade_no.clone())) {
-            results[*i] = Some(Err(ApplyError::Store(trouble.into())));
+            results[*i] = Some(Err(ApplyError::Store(e.into())));
         }
     }
     !locked.is_empty()
@@ -179,13 +185,17 @@ async fn take_apart(
     work: &Work,
     items: &Arc<Vec<Item>>,
     open: Vec<usize>,
-    mut away: bool,
-    trouble: HandlerError,
+    trouble: &mut Trouble,
     results: &mut [Option<Outcome>],
 ) {
     for i in open {
-        let outcome = if away { Err(ApplyError::Store(trouble.clone())) } else { persistently(work, items, i).await };
-        away |= matches!(outcome, Err(ApplyError::Store(HandlerError::Unavailable(_))));
+        let outcome = match &trouble.away {
+            Some(away) => Err(ApplyError::Store(away.clone())),
+            None => persistently(work, items, i).await,
+        };
+        if let Err(ApplyError::Store(found)) = &outcome {
+            trouble.note(found);
+        }
         results[i] = Some(outcome);
     }
 }

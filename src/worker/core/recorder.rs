@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::HandlerError;
-use super::outage::{TRIES, is_error_of_outage};
+use super::outage::{TRIES, Trouble, is_error_of_outage};
 use crate::batcher::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
 use crate::store::{DbError, NewOrder, Recorded, Store};
@@ -70,24 +70,22 @@ impl OrderRecorder {
 }
 
 async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded, RecordError>> {
-    let mut away = None;
+    let mut trouble = Trouble::default();
     match store.record_orders(&orders).await {
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
         // One of them has a number that another order's attempt has, or breaks a rule.
         Err(DbError::Exists(_) | DbError::Defect(_)) => {}
-        Err(e @ DbError::Unavailable(_)) => {
-            away = is_error_of_outage(store, &e).await.then(|| HandlerError::Unavailable(e.to_string()));
-        }
+        Err(e @ DbError::Unavailable(_)) => trouble.note_of_all(store, &e).await,
     }
     // Each alone, to find the one that is the cause, unless the database is away.
     let mut results = Vec::with_capacity(orders.len());
     for order in orders {
-        let recorded = match &away {
-            Some(trouble) => Err(RecordError::Store(trouble.clone())),
+        let recorded = match &trouble.away {
+            Some(away) => Err(RecordError::Store(away.clone())),
             None => record_one(store, order).await,
         };
-        if let Err(RecordError::Store(trouble @ HandlerError::Unavailable(_))) = &recorded {
-            away = Some(trouble.clone());
+        if let Err(RecordError::Store(found)) = &recorded {
+            trouble.note(found);
         }
         results.push(recorded);
     }

@@ -16,8 +16,8 @@ use super::blocking::blocking;
 use super::settle::{MAX_GROUP, queue_row};
 use crate::bus::Bus;
 use crate::intake::{DeadLog, Durable, Part, Piece, read_cursor, write_cursor};
-use crate::store::IntakeStep;
 use crate::store::queue::NewRow;
+use crate::store::{DbError, IntakeStep};
 use crate::worker::core::context::Context;
 
 /// How taking over a log ended.
@@ -25,8 +25,9 @@ pub(super) enum Ended {
     Gone,
     /// Part of it cannot be read.
     Blocked(Passed),
-    /// All of it has moved that can be read, and WeChat is not asked yet about what is lost.
-    Unasked(Passed),
+    /// All of it has moved that can be read, and WeChat is not asked yet about what is lost: about none of it, or about
+    /// what is locked.
+    Unasked { passed: Passed, is_locked: bool },
     Stopped,
 }
 
@@ -145,8 +146,9 @@ pub(super) async fn finish(
             }
         }
     }
-    if !moving.has_asked().await {
-        return Ok(Ended::Unasked(moving.passed));
+    if let Err(e) = moving.ask_at_end().await {
+        tracing::error!(log = dead.name, error = %e, "WeChat is not asked yet about what is lost");
+        return Ok(Ended::Unasked { passed: moving.passed, is_locked: e.is_of_one_statement() });
     }
     if !moving.is_whole {
         return Ok(Ended::Blocked(moving.passed));
@@ -269,16 +271,13 @@ impl Moving<'_> {
     }
 
     /// Has WeChat asked where that is left to do.
-    async fn has_asked(&mut self) -> bool {
+    async fn ask_at_end(&mut self) -> Result<(), DbError> {
         if self.passed.must_ask {
-            if let Err(e) = ask_about_open(self.ctx).await {
-                tracing::error!(log = self.dead.name, error = e, "WeChat is not asked yet about what is lost");
-                return false;
-            }
+            self.ctx.store.ask_about_all_open(self.ctx.clock.now()).await?;
             self.passed.must_ask = false;
             self.write_cursor(self.cursor).await;
         }
-        true
+        Ok(())
     }
 
     async fn keep(&self, (position, bytes): (u64, Vec<u8>), is_end: bool) -> Result<(), String> {

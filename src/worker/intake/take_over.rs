@@ -27,6 +27,9 @@ use crate::worker::core::context::Context;
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
 /// How long a log rests that could not be read to its end.
 const BLOCKED_FOR: Duration = Duration::from_secs(300);
+/// How long a log rests whose loss WeChat is asked about except for locked orders: the next time sets those due again
+/// that were asked about meanwhile.
+const LOCKED_FOR: Duration = Duration::from_secs(60);
 /// How often files of damaged bytes are removed that are too old or too many.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// Why a log has not gone that was taken over.
@@ -59,6 +62,7 @@ struct Known {
 
 struct Blocked {
     until: Instant,
+    why: &'static str,
     passed: Passed,
 }
 
@@ -110,8 +114,8 @@ async fn search(
     for dead in listing.dead {
         let name = dead.name.clone();
         let mut stays = |why: String| found.blocked.push(LeftAlone { name: name.clone(), why });
-        if known.blocked.get(&name).is_some_and(|before| before.until > Instant::now()) {
-            stays(CANNOT_BE_READ.into());
+        if let Some(before) = known.blocked.get(&name).filter(|before| before.until > Instant::now()) {
+            stays(before.why.into());
             continue;
         }
         let mut passed = known.blocked.remove(&name).map(|before| before.passed).unwrap_or_default();
@@ -126,18 +130,20 @@ async fn search(
             Ok(Ended::Stopped) => return Ok(()),
             Ok(Ended::Blocked(passed)) => {
                 stays(CANNOT_BE_READ.into());
-                known.blocked.insert(name, Blocked { until: Instant::now() + BLOCKED_FOR, passed });
+                let until = Instant::now() + BLOCKED_FOR;
+                known.blocked.insert(name, Blocked { until, why: CANNOT_BE_READ, passed });
             }
-            Ok(Ended::Unasked(passed)) => {
+            Ok(Ended::Unasked { passed, is_locked }) => {
                 stays(NOT_ASKED.into());
-                known.blocked.insert(name, Blocked { until: Instant::now(), passed });
+                let until = Instant::now() + if is_locked { LOCKED_FOR } else { Duration::ZERO };
+                known.blocked.insert(name, Blocked { until, why: NOT_ASKED, passed });
             }
             Err(e) => {
                 tracing::error!(log = name, error = e, "the intake log of a dead process has not moved yet");
                 stays(e);
                 // It is gone through from its cursor again, but for this.
                 let passed = Passed { must_ask, ..Passed::default() };
-                known.blocked.insert(name, Blocked { until: Instant::now(), passed });
+                known.blocked.insert(name, Blocked { until: Instant::now(), why: NOT_ASKED, passed });
             }
         }
     }

@@ -66,13 +66,13 @@ async fn closed(
     let closed_at = clock.now();
     let cut_at = closed_at.before(SETTLES);
     let Some(before) = month.before().filter(|_| month.ends_at <= cut_at) else { return Err(PeriodError::NotOver) };
+    let refund_moves = store.refund_moves(merchant).await?;
     let figures = figures(store, merchant, month, cut_at).await?;
     let open = figures.days.iter().filter(|day| !day.state.is_settled());
     let open: Vec<_> = open.map(|day| (day.day.clone(), day.state)).collect();
     if !open.is_empty() {
         return Err(PeriodError::OpenDays(open));
     }
-    let refunds = figures.refund_sums();
     let figures = text_of(&figures)?;
     let new = NewClosing {
         merchant: merchant.clone(),
@@ -80,8 +80,7 @@ async fn closed(
         month_before: before.text,
         closed_at,
         cut_at,
-        range: (month.begins_at, month.ends_at),
-        refunds,
+        refund_moves,
         hash: sha256_hex(figures.as_bytes()),
         figures,
         audit: audit.clone(),

@@ -10,7 +10,6 @@ use super::days::{DayRow, day_rows};
 use super::ledger::period_of;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
-use crate::reconciliation::YUAN;
 use crate::store::{ClosedMonth, ClosedRange, DbError, LateRow, PeriodClosing, Store};
 
 /// What is recorded at this very moment counts.
@@ -96,13 +95,6 @@ impl Figures {
             others: other_sums(&days),
             days,
         }
-    }
-
-    /// Number and sum of the refunds, by currency.
-    pub fn refund_sums(&self) -> BTreeMap<String, (i64, i64)> {
-        let others = self.others.iter().map(|(currency, sums)| (currency.clone(), (sums.refunds, sums.refunds_fen)));
-        let all = [(YUAN.to_owned(), (self.refunds, self.refunds_fen))].into_iter().chain(others);
-        all.filter(|(_, (refunds, _))| *refunds > 0).collect()
     }
 }
 

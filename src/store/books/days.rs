@@ -128,7 +128,7 @@ fn late_ranges(mut closed: Vec<ClosedRange>, from: Timestamp) -> Vec<ClosedRange
 const PAYMENTS: &str = "payments WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4";
 
 // As WeChat's bill has them: on the day of their acceptance.
-pub(super) const REFUNDS: &str = "
+const REFUNDS: &str = "
 (SELECT l.amount_fen AS amount_fen, l.currency AS currency FROM refunds AS r
  JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
  WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2

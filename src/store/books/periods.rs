@@ -4,19 +4,15 @@
 //! only the last closed month is reopened, so that no month counts what another one counts as an adjustment; and the
 //! refunds of a closing are those of its month at the moment of the closing, whatever a bill moved meanwhile.
 
-use std::collections::BTreeMap;
-
 use sea_orm::DbErr;
 
-use super::currencies::sums_by_currency;
-use super::days::REFUNDS;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::order::rows::broken;
 use crate::store::payment::audit::{AuditEntry, write_audit};
-use crate::store::writer::{Reader, Row, WriteTx};
+use crate::store::writer::{Row, WriteTx};
 
 /// A month that is or was closed.
 #[derive(Debug, Clone)]
@@ -46,10 +42,8 @@ pub struct NewClosing {
     pub month_before: String,
     pub closed_at: Timestamp,
     pub cut_at: Timestamp,
-    /// From the month's beginning to its end.
-    pub range: (Timestamp, Timestamp),
-    /// Number and sum of the refunds in the figures, by currency.
-    pub refunds: BTreeMap<String, (i64, i64)>,
+    /// [`Store::refund_moves`] from before the figures were read.
+    pub refund_moves: i64,
     pub figures: String,
     pub hash: String,
     pub audit: AuditEntry,
@@ -116,6 +110,13 @@ impl Store {
         rows.iter().map(month).collect()
     }
 
+    /// How often a refund that is in the books was moved to another day.
+    pub async fn refund_moves(&self, merchant: &MerchantKey) -> Result<i64, DbError> {
+        let sql = "SELECT moves FROM refund_moves WHERE merchant = $1";
+        let rows = self.db.reader().rows(sql, [merchant.as_str().into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.get("moves"))
+    }
+
     /// Closes a month behind the last one that is closed.
     pub async fn close_period(&self, new: NewClosing) -> Result<PeriodChange, DbError> {
         self.db.write("period.close", new, |tx, new| Box::pin(close(tx, new))).await
@@ -146,6 +147,14 @@ async fn last_closed(tx: &WriteTx, merchant: &MerchantKey) -> Result<Option<Stri
     Ok(row.map(|row| row.get::<Option<String>>("month")).transpose()?.flatten())
 }
 
+/// How often a refund was moved. Locks the count: a move that is not committed is waited for, and none follows before
+/// the end of the transaction.
+async fn moves_until_now(tx: &WriteTx, merchant: &MerchantKey) -> Result<i64, DbError> {
+    let sql = "INSERT INTO refund_moves (merchant, moves) VALUES ($1, 0)
+               ON CONFLICT (merchant) DO UPDATE SET moves = refund_moves.moves RETURNING moves";
+    tx.one(sql, [merchant.as_str().into()]).await?.map_or(Ok(0), |row| row.get("moves"))
+}
+
 async fn close(tx: &WriteTx, new: &NewClosing) -> Result<PeriodChange, DbError> {
     match last_closed(tx, &new.merchant).await? {
         Some(last) if last == new.month => return Ok(PeriodChange::Already),
@@ -153,13 +162,8 @@ async fn close(tx: &WriteTx, new: &NewClosing) -> Result<PeriodChange, DbError> 
         Some(_) | None => {}
     }
     // A bill may have moved a refund since the figures were read. Behind this, none of the month is moved.
-    let (from, to) = new.range;
-    let limits = [from, to, new.cut_at].map(|at| at.as_ms().into());
-    let values: Vec<sea_orm::Value> = [new.merchant.as_str().into()].into_iter().chain(limits).collect();
-    let refunds = sums_by_currency(Reader::Write(tx), REFUNDS, values).await?;
-    let refunds: BTreeMap<String, (i64, i64)> = refunds.into_iter().map(|(of, n, fen)| (of, (n, fen))).collect();
-    if refunds != new.refunds {
-        let moved = "a bill moved refunds of the month while it was closed";
+    if moves_until_now(tx, &new.merchant).await? != new.refund_moves {
+        let moved = "a bill moved refunds while the month was closed";
         return Err(DbError::Unavailable(DbErr::Custom(moved.into())));
     }
     let sql = "INSERT INTO period_closings (merchant, month, closed_at_ms, cut_at_ms, closed_by, reason, figures, hash)

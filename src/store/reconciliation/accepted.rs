@@ -28,7 +28,7 @@ impl Store {
 
 async fn note(tx: &WriteTx, (merchant, refund_no): (&MerchantKey, &str), at: Timestamp) -> Result<bool, DbError> {
     if tx.kind() == DbKind::Postgres {
-        // No month is closed until the end of the transaction; the closing compares what was moved before.
+        // No month is closed until the end of the transaction; the closing finds in `refund_moves` that one was moved.
         tx.execute_unprepared("LOCK TABLE period_closings IN ROW EXCLUSIVE MODE").await?;
     }
     let sql = "SELECT COALESCE(f.accepted_at_ms, f.created_at_ms) AS at_ms, r.recorded_at_ms AS recorded_at_ms

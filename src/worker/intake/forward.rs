@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, MAX_FORWARDED};
 use super::blocking::blocking;
-use super::moving::ask_about_open;
+use super::moving::LOCKED_FOR;
 use super::settle::unless_late;
 use crate::bus::Bus;
 use crate::intake::{Durable, Log, Reader, write_cursor};
@@ -121,9 +121,9 @@ async fn until_stored(ctx: &Context, bus: &Bus, place: (&Path, &str), records: V
         // Beside the work, which must not wait for the database.
         let ctx = ctx.clone();
         tokio::spawn(async move {
-            while let Err(e) = ask_about_open(&ctx).await {
-                tracing::error!(error = e, "WeChat is not asked yet about what a record that was kept aside said");
-                tokio::time::sleep(AFTER_ERROR.1).await;
+            while let Err(e) = ctx.store.ask_about_all_open(ctx.clock.now()).await {
+                tracing::error!(error = %e, "WeChat is not asked yet about what a record that was kept aside said");
+                tokio::time::sleep(if e.is_of_one_statement() { LOCKED_FOR } else { AFTER_ERROR.1 }).await;
             }
         });
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,10 @@ use crate::store::queue::NewRow;
 use crate::store::{DbError, IntakeStep};
 use crate::worker::core::context::Context;
 
+/// How long it takes until WeChat is asked again where orders were locked: each time sets those due again that were
+/// asked about meanwhile.
+pub(super) const LOCKED_FOR: Duration = Duration::from_secs(60);
+
 /// How taking over a log ended.
 pub(super) enum Ended {
     Gone,
@@ -27,7 +32,10 @@ pub(super) enum Ended {
     Blocked(Passed),
     /// All of it has moved that can be read, and WeChat is not asked yet about what is lost: about none of it, or about
     /// what is locked.
-    Unasked { passed: Passed, is_locked: bool },
+    Unasked {
+        passed: Passed,
+        is_locked: bool,
+    },
     Stopped,
 }
 

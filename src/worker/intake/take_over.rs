@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::blocking;
-use super::moving::{Ended, Passed, Place, ask_about_open, finish};
+use super::moving::{Ended, LOCKED_FOR, Passed, Place, ask_about_open, finish};
 use crate::bus::Bus;
 use crate::intake::{
     DatabaseId, Lately, LeftAlone, Leftovers, Owner, dead_logs, forget_kept, is_log_name, kept_files, only_database,
@@ -27,9 +27,6 @@ use crate::worker::core::context::Context;
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
 /// How long a log rests that could not be read to its end.
 const BLOCKED_FOR: Duration = Duration::from_secs(300);
-/// How long a log rests whose loss WeChat is asked about except for locked orders: the next time sets those due again
-/// that were asked about meanwhile.
-const LOCKED_FOR: Duration = Duration::from_secs(60);
 /// How often files of damaged bytes are removed that are too old or too many.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// Why a log has not gone that was taken over.

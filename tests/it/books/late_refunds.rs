@@ -174,6 +174,32 @@ on_both! {
         assert_eq!(months(&stage).await, expected([("2026-12", -1)]));
     }
 
+    async fn a_month_is_closed_by_what_was_moved_and_not_by_its_sums(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        for (refund_no, accepted_at) in [("R1", "2026-11-30 23:59:59"), ("R2", "2026-12-01 00:00:01")] {
+            accepted(&stage, refund_no, 1, accepted_at).await;
+            ended(&stage, refund_no, "2026-12-01 00:00:04").await;
+        }
+        accepted(&stage, "R3", 2, "2026-11-30 23:59:58").await;
+        // One goes and one of the same amount comes: the sums are as before, the refunds are not.
+        let read = closing(&stage, "2026-11", "2026-12-01 12:30:00").await;
+        assert!(billed(&stage, "R1", "2026-12-01 00:00:00").await);
+        assert!(billed(&stage, "R2", "2026-11-30 23:59:59").await);
+        stage.store.close_period(read).await.unwrap_err();
+        // Another day of the month, by a process of the version before.
+        let read = closing(&stage, "2026-11", "2026-12-01 12:30:00").await;
+        let day_before = at("2026-11-29 12:00:00").as_ms();
+        let sql = format!("UPDATE refunds SET accepted_at_ms = {day_before} WHERE refund_no = 'R2'");
+        stage.execute(&sql).await.unwrap();
+        stage.store.close_period(read).await.unwrap_err();
+        // Within its day; and one that has not ended, which no month counts.
+        let read = closing(&stage, "2026-11", "2026-12-01 12:30:00").await;
+        assert!(billed(&stage, "R2", "2026-11-29 23:59:59").await);
+        assert!(billed(&stage, "R3", "2026-12-01 00:00:00").await);
+        assert_eq!(stage.store.close_period(read).await.unwrap(), PeriodChange::Done);
+        assert_eq!(months(&stage).await, expected([("2026-11", -1), ("2026-12", -1)]));
+    }
+
     async fn a_refund_that_a_closed_month_counts_is_carried_in_the_bill_of_the_next(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         let day = service.begin_day().await;

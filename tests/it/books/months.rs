@@ -3,7 +3,7 @@
 use serde_json::json;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::MerchantKey;
-use wxpay_worker::ops::reports::{Figures, Month, frozen_or_now, ledger_page, period};
+use wxpay_worker::ops::reports::{Month, frozen_or_now, ledger_page, period};
 use wxpay_worker::ops::users::local_operator;
 use wxpay_worker::store::{BookRange, NewClosing, PeriodChange};
 
@@ -37,6 +37,7 @@ async fn taken(stage: &TestStore, number: &str, fen: i64, (paid, recorded): (&st
 /// A closing with the figures of this moment.
 pub(super) async fn closing(stage: &TestStore, month: &str, closed_at: &str) -> NewClosing {
     let month = Month::parse(month).unwrap();
+    let refund_moves = stage.store.refund_moves(&main()).await.unwrap();
     let figures = period(&stage.store, &main(), month.clone(), at(closed_at)).await.unwrap().figures;
     NewClosing {
         merchant: main(),
@@ -44,8 +45,7 @@ pub(super) async fn closing(stage: &TestStore, month: &str, closed_at: &str) -> 
         month: month.text,
         closed_at: at(closed_at),
         cut_at: at(closed_at),
-        range: (month.begins_at, month.ends_at),
-        refunds: serde_json::from_str::<Figures>(figures.get()).unwrap().refund_sums(),
+        refund_moves,
         hash: wxpay_worker::secret::sha256_hex(figures.get().as_bytes()),
         figures: figures.get().to_owned(),
         audit: local_operator().audit("period.close", "the month is over".to_owned(), at(closed_at)),

@@ -122,3 +122,26 @@ on_both_databases! {
         assert_eq!(stage.count("notifications WHERE verdict = 'waiting'").await, 2, "it is kept");
     }
 }
+
+/// On SQLite: no other database has a row of which a column holds something else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_of_a_webhook_that_cannot_be_read_is_put_off() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    for (n, attempts) in [(1, "'many'"), (2, "0")] {
+        let sql = format!(
+            "INSERT INTO webhook_deliveries (endpoint_id, merchant, event_id, event_type, order_no, position, state,
+                                             attempts, tries, due_at_ms, created_at_ms)
+             VALUES ('w', 'main', 'e{n}', 't', 'o{n}', {n}, 'pending', {attempts}, 0, 1, 1)"
+        );
+        stage.execute(&sql).await.unwrap();
+    }
+    let due = async |limit| {
+        let due = stage.store.due_deliveries("w", NOW, (limit, false)).await.unwrap();
+        due.into_iter().map(|delivery| delivery.event_id).collect::<Vec<_>>()
+    };
+    assert_eq!(due(1).await, ["e2"], "the place of the oldest is the sound one's");
+    let due_ms = "SELECT due_at_ms FROM webhook_deliveries WHERE event_id = 'e1'";
+    assert_eq!(number(stage.store.db(), due_ms).await, NOW.after(60 * MINUTE).as_ms());
+    assert_eq!(due(10).await, ["e2"]);
+    assert_eq!(stage.count("webhook_deliveries WHERE state = 'pending'").await, 2, "it is kept");
+}

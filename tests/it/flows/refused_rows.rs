@@ -2,9 +2,10 @@
 //! have locked.
 
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
+use serde_json::Value;
 
 use crate::harness::db::TestDb;
-use crate::harness::service::{InProcess, TestService};
+use crate::harness::service::{InProcess, TestService, jsapi};
 use crate::harness::within_timeout;
 
 /// An outage would not count.
@@ -96,4 +97,31 @@ async fn a_payment_of_an_order_whose_row_is_locked_is_put_off_alone_and_settles_
     service.finish().await;
     let logs = service.logs();
     assert!(!logs.contains("waits for the database"), "a lock is no outage: {logs}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_table_is_locked_orders_that_wait_together_are_refused_together() {
+    const ORDERS: usize = 12;
+    let service = TestService::embedded_postgres().await.processes().await;
+    let process = service.run_all().await;
+    // As CREATE INDEX does; reads go on.
+    let other = Database::connect(service.db.url()).await.unwrap();
+    let lock = other.begin().await.unwrap();
+    lock.execute_unprepared("LOCK TABLE orders IN SHARE MODE").await.unwrap();
+    let bodies: Vec<Value> = (0..ORDERS).map(|n| jsapi(&format!("WAITS-{n}"), 100)).collect();
+    let posted = bodies.iter().map(|body| service.post(&process.base, "/v1/orders", body));
+    for (status, problem) in futures_util::future::join_all(posted).await {
+        assert_eq!(status, 503, "{problem}");
+    }
+    // Of each batch, of which there are two or three, one order was tried alone.
+    within_timeout("the words on the orders that were not tried", async {
+        while service.logs().matches("the database is not available").count() < ORDERS - 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(!service.logs().contains("the database did not answer"), "a batch came to its limit");
+    lock.rollback().await.unwrap();
+    service.place(&process.base, "WAITS-0", 100).await;
+    service.finish().await;
 }

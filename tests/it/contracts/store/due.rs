@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::order::Queries;
 use wxpay_worker::store::{DbKind, Fenced, due_statements};
@@ -199,4 +199,26 @@ on_both_databases! {
         assert_eq!(stage.count("orders WHERE state = 'paid' AND next_query_at_ms IS NULL").await, 2000);
         assert_eq!(stage.count("refunds WHERE next_at_ms = 0").await, 2000);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stays_locked_keeps_nothing_else_from_being_asked_about() {
+    let stage = TestStore::open(TestDb::postgres().await).await;
+    stage.execute(&ORDERS.replace("{first}", "1").replace("{last}", "8000")).await.unwrap();
+    for sql in &FILL[..2] {
+        stage.execute(sql).await.unwrap();
+    }
+    // In the first step and in the last one of their merchant.
+    let other = Database::connect(stage.db.url()).await.unwrap();
+    let lock = other.begin().await.unwrap();
+    let locked = "SELECT * FROM orders WHERE order_no IN ('D1', 'D7999') FOR UPDATE";
+    lock.execute_unprepared(locked).await.unwrap();
+    let now = Timestamp::from_ms(0);
+    let error = stage.store.ask_about_all_open(now).await.unwrap_err();
+    assert!(error.is_of_one_statement(), "{error}");
+    assert_eq!(stage.count("orders WHERE state = 'payable' AND next_query_at_ms = 0").await, 5998);
+    assert_eq!(stage.count("refunds WHERE next_at_ms = 0").await, 2000);
+    lock.rollback().await.unwrap();
+    stage.store.ask_about_all_open(now).await.unwrap();
+    assert_eq!(stage.count("orders WHERE state = 'payable' AND next_query_at_ms = 0").await, 6000);
 }

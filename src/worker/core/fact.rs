@@ -7,9 +7,12 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo};
-use crate::order::Refusal;
+use crate::money::Fen;
+use crate::order::{PaymentClass, Refusal};
 use crate::store::queue::NewRow;
-use crate::store::{AttemptParams, CallRecord, DbError, EvidenceSource, IntakeStep, NotificationRecord, StoredOrder};
+use crate::store::{
+    AttemptParams, CallRecord, DbError, EvidenceSource, IntakeStep, NotificationRecord, Store, StoredOrder,
+};
 use crate::trade::SignType;
 
 /// A fact to be applied to its order.
@@ -66,6 +69,29 @@ impl Item {
             ending: None,
         }
     }
+}
+
+impl Item {
+    /// What the payment that it names is known as.
+    pub async fn owner(&self, store: &Store) -> Result<Owner, DbError> {
+        let (Fact::Paid(payment) | Fact::Refunded(payment)) = &self.fact else { return Ok(Owner::NotKnown) };
+        let (merchant, number) = (&self.merchant, &payment.transaction_id);
+        if let Some(known) = store.payment(merchant, number).await?.filter(|known| known.order_no.is_none()) {
+            let goes_back = known.class == PaymentClass::Returned || known.reserved > Fen::ZERO;
+            return Ok(Owner::NoOrder(goes_back.then_some(known.class)));
+        }
+        let is_of_another = store.is_of_another_attempt(merchant, number, &self.out_trade_no).await?;
+        Ok(if is_of_another { Owner::Another } else { Owner::NotKnown })
+    }
+}
+
+/// What the payment that an item names is known as.
+pub enum Owner {
+    /// Of no order; its class where it goes or went back.
+    NoOrder(Option<PaymentClass>),
+    /// Of another attempt.
+    Another,
+    NotKnown,
 }
 
 /// The result of applying a fact, returned once it is durable.

@@ -12,14 +12,12 @@ use std::time::Duration;
 
 use crate::batcher::{Group, GroupError, Limits};
 use crate::clock::{Clock, Timestamp};
-use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
-use crate::money::Fen;
 use crate::order::{HeldReason, PaymentClass};
 use crate::store::{DbError, DbKind, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder};
 
 use super::error::HandlerError;
-use super::fact::{Applied, Item, LogGroup};
+use super::fact::{Applied, Item, LogGroup, Owner};
 use super::loaded::{Elsewhere, Loaded, attempts_of};
 use super::outage::{TRIES, Trouble, is_outage};
 use crate::telemetry;
@@ -223,7 +221,7 @@ async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
                 Some((_, outcome)) => return outcome,
                 None => continue,
             },
-            Err(DbError::Exists(_)) => match owner(work, &items[i]).await {
+            Err(DbError::Exists(_)) => match items[i].owner(&work.store).await {
                 Ok(Owner::NoOrder(class)) => goes_back = class,
                 Ok(Owner::Another) => return refuse_elsewhere(work, &items[i]).await,
                 // Another unique rule: decided anew on what is there by then.
@@ -234,26 +232,6 @@ async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
         }
     }
     Err(ApplyError::Contended)
-}
-
-/// What the payment that an item names is known as.
-enum Owner {
-    /// Of no order; its class where it goes or went back.
-    NoOrder(Option<PaymentClass>),
-    /// Of another attempt.
-    Another,
-    NotKnown,
-}
-
-async fn owner(work: &Work, item: &Item) -> Result<Owner, DbError> {
-    let (Fact::Paid(payment) | Fact::Refunded(payment)) = &item.fact else { return Ok(Owner::NotKnown) };
-    let (merchant, number) = (&item.merchant, &payment.transaction_id);
-    if let Some(known) = work.store.payment(merchant, number).await?.filter(|known| known.order_no.is_none()) {
-        let goes_back = known.class == PaymentClass::Returned || known.reserved > Fen::ZERO;
-        return Ok(Owner::NoOrder(goes_back.then_some(known.class)));
-    }
-    let is_of_another = work.store.is_of_another_attempt(merchant, number, &item.out_trade_no).await?;
-    Ok(if is_of_another { Owner::Another } else { Owner::NotKnown })
 }
 
 /// Decides and commits once; items of orders that were changed concurrently are left out of the result.

@@ -8,7 +8,7 @@ use wxpay_worker::event::command::{OrderRequested, QueryDue};
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::order::OrderState;
 
-use super::stage::{Stage, eventually, order, with};
+use super::stage::{Stage, eventually, order};
 use crate::harness::within_timeout;
 
 #[tokio::test]

@@ -109,7 +109,7 @@ struct Opened {
 
 /// What opened a stream, which ends where that opens nothing any more.
 enum Opener {
-    Key(Caller),
+    Key(Box<Caller>),
     /// The order's own token.
     Token(Secret),
 }
@@ -131,7 +131,7 @@ async fn authorized(
         let merchant = caller.merchant(&app.config, named, must_name)?;
         let order = app.store.order(&merchant.key, &order_no).await?;
         let order = order.map(Arc::new).ok_or(Error::NotFound("order"))?;
-        return Ok(Opened { order, opener: Opener::Key(caller) });
+        return Ok(Opened { order, opener: Opener::Key(Box::new(caller)) });
     }
     let token = bearer(headers).or(query.order_token.as_ref().map(Secret::expose)).ok_or(Error::Unauthorized)?;
     let OrderPath(order_no) = path?;

@@ -37,8 +37,8 @@ impl Place {
 }
 
 impl Store {
-    /// Has WeChat asked at once about every order and refund that is open. An error of a lock comes last: the others are
-    /// asked about by then.
+    /// Has WeChat asked at once about every order and refund that is open. An error of a lock comes last: the others
+    /// are asked about by then.
     pub async fn ask_about_all_open(&self, now: Timestamp) -> Result<(), DbError> {
         let mut locked = None;
         for merchant in self.merchants_with_orders().await? {

@@ -27,11 +27,20 @@ async fn compared(rig: &Processes, base: &str, day: &str) -> Value {
 }
 
 async fn ended(rig: &Processes, base: &str, day: &str) -> Value {
-    until("the result", || async {
+    let last = std::sync::Mutex::new(Value::Null);
+    let result = until("the result", || async {
         let (_, found) = rig.get(base, &format!("/v1/reconciliations/main/{day}")).await;
-        (!matches!(found["state"].as_str(), Some("pending" | "running"))).then_some(found)
-    })
-    .await
+        let has_ended = !matches!(found["state"].as_str(), Some("pending" | "running"));
+        last.lock().unwrap().clone_from(&found);
+        has_ended.then_some(found)
+    });
+    tokio::select! {
+        found = result => found,
+        () = tokio::time::sleep(Duration::from_secs(140)) => {
+            let (_, jobs) = rig.get(base, "/v1/ops/jobs").await;
+            panic!("{} {jobs}\n{}", last.lock().unwrap(), rig.logs())
+        }
+    }
 }
 
 /// A day that is over, with a bill of another system's payments alone.

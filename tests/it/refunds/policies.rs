@@ -96,7 +96,7 @@ on_both! {
 
 impl InProcess {
     /// The number of the order's only refund.
-    async fn one_refund(&self, order_no: &str) -> String {
+    pub async fn one_refund(&self, order_no: &str) -> String {
         let path = format!("/v1/orders/{order_no}");
         let (_, order) = self.get(&path).await;
         let refunds = order["refunds"].as_array().unwrap().clone();

@@ -19,6 +19,10 @@ on_both! {
     async fn an_order_whose_late_money_went_back_has_ended_and_its_token_ends_a_day_later(db: TestDb) {
         let service = TestService::new().on(db).refunds().merchant("paid_late = \"refund\"").in_process().await;
         late(&service, "P600001").await;
+        let refund_no = service.one_refund("P600001").await;
+        service.poll_until(&refund_no, "processing").await;
+        service.ends(&refund_no, "SUCCESS").await;
+        service.until_refunded(&refund_no, "succeeded").await;
         let returned = |s: &StoredOrder| s.order.payments.iter().all(|p| p.class == PaymentClass::Returned);
         let stored = service.until("the refund", "P600001", returned).await;
         assert!(!stored.order.paid_reported && !stored.order.any_live(), "{stored:?}");

@@ -7,6 +7,7 @@ mod copies;
 mod crash_sites;
 pub mod databases;
 mod forgeries;
+mod full_bill;
 mod intake_log;
 mod load;
 mod nats;

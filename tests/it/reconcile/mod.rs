@@ -3,7 +3,6 @@
 mod classes;
 mod currencies;
 mod fees;
-mod full_disk;
 mod hostile;
 mod one_pass;
 mod over_http;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxpay_worker::clock::Clock;
 
-use super::day_of;
-use crate::faults::databases::limits::{limit_files, run_without_signal};
-use crate::faults::until;
+use super::databases::limits::{limit_files, run_without_signal};
+use super::until;
 use crate::harness::db::TestDb;
 use crate::harness::process::Process;
 use crate::harness::service::{MCH_ID, Processes, TestService};
+use crate::reconcile::day_of;
 
 /// Longer than the other tests': no process dies, and one that a busy machine holds up for three seconds would lose its
 /// run, which is made again a minute later.

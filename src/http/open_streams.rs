@@ -1,9 +1,9 @@
-//! The open streams of orders: at most so many in all, and of one subject and of one client the newest.
+//! The open streams of orders: at most so many in all, and of one subject the newest.
 //!
 //! A phone that changes its network leaves a dead stream behind, which lasts until TCP gives up, and comes back on
 //! another one. The stream that comes therefore ends the oldest of its subject where there are too many: refused, a
-//! page would not hear of its own payment any more. A client that has its share ends its own oldest in the same way,
-//! whatever that one follows: it takes no place from others.
+//! page would not hear of its own payment any more. Where all places are taken, it ends the oldest of the client that
+//! has the most: one client cannot keep the others out, and many payers behind one address have room while there is.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -18,15 +18,13 @@ pub struct StreamLimits {
     pub in_all: usize,
     /// Of one order, of those that its token opened and of those that API keys did.
     pub of_order: usize,
-    /// Of one client address, of the ones and of the others.
-    pub of_client: usize,
     /// A key is checked after so much silence of its stream.
     pub key_checked_every: Duration,
 }
 
 impl Default for StreamLimits {
     fn default() -> StreamLimits {
-        StreamLimits { in_all: 1000, of_order: 4, of_client: 250, key_checked_every: Duration::from_secs(15) }
+        StreamLimits { in_all: 1000, of_order: 4, key_checked_every: Duration::from_secs(15) }
     }
 }
 
@@ -60,7 +58,7 @@ pub struct StreamPlace<S: Eq + Hash, C: Eq + Hash> {
     streams: Arc<OpenStreams<S, C>>,
     pub subject: S,
     number: u64,
-    /// Cancelled when a newer stream of the subject or of the client takes the place.
+    /// Cancelled when a newer stream takes the place.
     pub taken: CancellationToken,
 }
 
@@ -71,21 +69,16 @@ impl<S: Eq + Hash + Clone, C: Eq + Hash + Clone> OpenStreams<S, C> {
         OpenStreams { limits, open: Mutex::new(open) }
     }
 
-    /// A place for one more stream; none where there are as many in all as may be. Without a client it counts to no
-    /// share.
+    /// A place for one more stream; none where all are taken and no client has more than this one would have. A stream
+    /// without a client counts to none.
     pub fn enter(self: &Arc<Self>, subject: &S, client: Option<C>) -> Option<StreamPlace<S, C>> {
         let mut open = self.lock();
         if let Some(oldest) = oldest_of_full(&open.by_subject, subject, self.limits.of_order) {
             open.end(oldest);
         }
-        // The one that has just ended may have been the client's.
-        if let Some(client) = &client
-            && let Some(oldest) = oldest_of_full(&open.by_client, client, self.limits.of_client)
-        {
-            open.end(oldest);
-        }
         if open.by_number.len() >= self.limits.in_all {
-            return None;
+            let oldest = open.oldest_of_largest(client.as_ref())?;
+            open.end(oldest);
         }
         let (number, taken) = (open.next, CancellationToken::new());
         open.next += 1;
@@ -111,6 +104,15 @@ impl<S: Eq + Hash, C: Eq + Hash> Open<S, C> {
         if let Some(stream) = self.remove(number) {
             stream.taken.cancel();
         }
+    }
+
+    /// The oldest stream of the client with the most, or of this one where it would have as many.
+    fn oldest_of_largest(&self, client: Option<&C>) -> Option<u64> {
+        let own = client.and_then(|client| self.by_client.get(client));
+        let largest = self.by_client.values().max_by_key(|numbers| numbers.len())?;
+        let would_have = own.map_or(0, VecDeque::len) + 1;
+        let numbers = if largest.len() > would_have { largest } else { own? };
+        numbers.front().copied()
     }
 
     /// Nothing where the place was taken before.

@@ -34,24 +34,27 @@ async fn opened(stage: &Stage, order_no: &str, token: &str, client: &str) -> Str
 }
 
 #[tokio::test]
-async fn a_client_that_has_its_share_ends_its_own_oldest_stream_and_none_of_others() {
-    let (stage, [one, two]) = behind_proxy(StreamLimits { of_client: 2, ..StreamLimits::default() }).await;
-    let mut others = vec![
-        opened(&stage, "A100001", &one, "203.0.113.7").await,
-        // The business at the same address counts apart.
-        opened(&stage, "A100001", KEY, "2001:db8:0:1::1").await,
-    ];
+async fn where_all_streams_are_taken_a_new_one_ends_the_oldest_of_the_client_with_the_most() {
+    let (stage, [one, two]) = behind_proxy(StreamLimits { in_all: 8, ..StreamLimits::default() }).await;
+    let mut others = Vec::new();
     // Of the proxy itself no client is known: these are many clients'.
-    for _ in 0..3 {
+    for _ in 0..2 {
         let mut stream = Stream::of(&stage, "A100002", &two, "").await;
         assert_eq!(stream.next().await.unwrap().1["state"], "payable");
         others.push(stream);
     }
     // One network of IPv6 is one client.
     let mut oldest = opened(&stage, "A100001", &one, "2001:db8:0:1::1").await;
-    others.push(opened(&stage, "A100002", &two, "2001:db8:0:1::2").await);
+    let mut second = opened(&stage, "A100001", &one, "2001:db8:0:1::2").await;
     others.push(opened(&stage, "A100001", &one, "2001:db8:0:1::3").await);
+    others.push(opened(&stage, "A100002", &two, "2001:db8:0:1::1").await);
+    // The business at the same address counts apart.
+    others.push(opened(&stage, "A100001", KEY, "2001:db8:0:1::1").await);
+    others.push(opened(&stage, "A100001", KEY, "203.0.113.6").await);
+    others.push(opened(&stage, "A100002", KEY, "203.0.113.7").await);
     assert_eq!(oldest.rest().await, ["retry: 30000"]);
+    others.push(opened(&stage, "A100002", KEY, "203.0.113.8").await);
+    assert_eq!(second.rest().await, ["retry: 30000"]);
     for order_no in ["A100001", "A100002"] {
         stage.pay(order_no).await;
     }
@@ -63,9 +66,8 @@ async fn a_client_that_has_its_share_ends_its_own_oldest_stream_and_none_of_othe
 }
 
 #[tokio::test]
-async fn where_all_streams_are_taken_a_client_has_a_new_one_in_place_of_its_own() {
-    let limits = StreamLimits { in_all: 2, of_client: 1, ..StreamLimits::default() };
-    let (stage, [one, two]) = behind_proxy(limits).await;
+async fn where_all_have_one_stream_a_client_has_a_new_one_in_place_of_its_own() {
+    let (stage, [one, two]) = behind_proxy(StreamLimits { in_all: 2, ..StreamLimits::default() }).await;
     let mut first = opened(&stage, "A100001", &one, "203.0.113.1").await;
     let mut other = opened(&stage, "A100002", &two, "203.0.113.2").await;
     let headers = [("Authorization", &*format!("Bearer {one}")), ("X-Forwarded-For", "203.0.113.3")];

@@ -69,7 +69,7 @@ impl Intake {
                 }
             },
         };
-        let logs = worker::Logs { folder, is_own, is_spool: false, found: Lately::default() };
+        let logs = worker::Logs::new(folder, is_own, false);
         Ok(Some(Intake { logs, own, grace }))
     }
 
@@ -85,7 +85,7 @@ impl Intake {
         let is_own = beside.contains(&folder);
         let writes = accepts && config.server.intake.is_spool();
         let own = if writes { Some(own_log((&folder, is_own), store).await?) } else { None };
-        let logs = worker::Logs { folder, is_own, is_spool: true, found: Lately::default() };
+        let logs = worker::Logs::new(folder, is_own, true);
         Ok(Intake { logs, own, grace: config.server.shutdown_timeout + AFTER_HTTP })
     }
 

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle};
 use crate::console;
 use crate::http;
-use crate::http::{Bodies, HttpShared, Ingress, Listeners, OfListener};
+use crate::http::{Bodies, HttpShared, Ingress, Listeners, OfListener, StreamLimits};
 use crate::intake::{Appender, Lately};
 use crate::new_order::PlaceHere;
 use crate::scheduler;
@@ -50,6 +50,7 @@ pub struct App {
     metrics: Metrics,
     /// Beside the API's own.
     routes: axum::Router,
+    streams: StreamLimits,
 }
 
 impl App {
@@ -85,14 +86,34 @@ impl App {
         let config = ConfigHandle::new(config);
         let sender = webhooks::Sender::new(config.clone())?;
         let webhooks = webhooks::Maker { store: store.clone(), sender, clock: clock.clone() };
-        let routes = axum::Router::new();
-        Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, webhooks, metrics, routes })
+        let (routes, streams) = (axum::Router::new(), StreamLimits::default());
+        Ok(App {
+            config,
+            store,
+            bus,
+            bus_report,
+            clock,
+            wechat,
+            refund_clients,
+            platform,
+            webhooks,
+            metrics,
+            routes,
+            streams,
+        })
     }
 
     /// Serves these routes on the API's listener, without the API's checks. They cannot replace the API's own paths.
     #[must_use]
     pub fn with_routes(self, routes: axum::Router) -> App {
         App { routes: self.routes.merge(routes), ..self }
+    }
+
+    /// With other limits of the streams of orders than the service's.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_streams(self, streams: StreamLimits) -> App {
+        App { streams, ..self }
     }
 
     /// Reads the configuration anew while the roles run.
@@ -190,6 +211,7 @@ impl App {
             place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
             intake: log.clone(),
             intake_found: found,
+            streams: self.streams,
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());

@@ -43,6 +43,7 @@ mod webhooks;
 pub use events::list::ENTITY_FACTS;
 pub use extract::transport;
 pub use health::last::LastReadiness;
+pub use open_streams::StreamLimits;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use refunds::view::{AWAITING, NOT_APPROVED};
 pub use routes::{admin_router, guarded, notify_router, router};

@@ -1,6 +1,7 @@
 //! What the routes of the ingress share, and what one request sees of it.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
 use super::health::last::LastReadiness;
 use super::notify_health::NotifyHealth;
-use super::open_streams::OpenStreams;
+use super::open_streams::{OpenStreams, StreamLimits};
 use super::orders::recorder::Recorder;
 use super::problem::Error;
 use super::quarantine::Quarantine;
@@ -43,13 +44,13 @@ const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 const SCHEDULERS_PART: u32 = 4;
 /// The part of the others that payers have together: one in so many.
 const PAYERS_PART: u32 = 2;
-/// Streams open at once in one process.
-const MAX_STREAMS: usize = 1000;
-/// Of one order, of those that its token opened and of those that API keys did: the newest.
-const MAX_STREAMS_OF_ORDER: usize = 4;
-
-/// Whether a stream was opened with the order's token.
+/// Whether a stream was opened with the order's token. Those that payers opened count apart, so that they end none of
+/// the business.
 pub type IsPayers = bool;
+/// What a stream follows.
+pub type StreamSubject = (MerchantKey, OrderNo, IsPayers);
+/// The network whose share a stream is part of.
+pub type StreamClient = (IpAddr, IsPayers);
 
 /// What the ingress works with.
 #[derive(Clone)]
@@ -73,6 +74,7 @@ pub struct Ingress {
     pub intake: Option<Appender>,
     /// What of other processes' intake logs stays.
     pub intake_found: Lately,
+    pub streams: StreamLimits,
 }
 
 /// What the routes share.
@@ -91,8 +93,9 @@ pub struct HttpShared {
     pub recorder: Recorder,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
-    /// The open streams of orders. Those that payers opened count apart, so that they end none of the business.
-    pub streams: Arc<OpenStreams<(MerchantKey, OrderNo, IsPayers)>>,
+    pub stream_limits: StreamLimits,
+    /// The open streams of orders.
+    pub streams: Arc<OpenStreams<StreamSubject, StreamClient>>,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
     pub refresh_budget: Budget<MerchantKey>,
@@ -127,7 +130,8 @@ impl HttpShared {
             notify_health: NotifyHealth::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
-            streams: Arc::new(OpenStreams::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
+            stream_limits: ingress.streams,
+            streams: Arc::new(OpenStreams::new(ingress.streams)),
             refreshes: Throttle::new(ORDER_INTERVAL),
             refresh_budget: Budget::default(),
             payers_refresh_budget: Budget::default(),

@@ -75,10 +75,20 @@ impl Store {
             return Ok(ClaimedCode::Done(LoginOutcome::Over));
         }
         match outcome(&row)? {
-            Some(outcome) => Ok(ClaimedCode::Done(outcome)),
+            Some(outcome) => Ok(ClaimedCode::Done(self.repeated(outcome, row.finished_at_ms).await?)),
             None if now.since(claimed_at) < timeout => Ok(ClaimedCode::Busy),
             None => Ok(ClaimedCode::Done(self.finish_code(code_hash, LoginOutcome::Over, now).await?)),
         }
+    }
+
+    /// What a repeat receives of an outcome: a login whose user's sessions were ended since is over. The cookie of it
+    /// may have been copied before.
+    async fn repeated(&self, outcome: LoginOutcome, finished_at_ms: Option<i64>) -> Result<LoginOutcome, DbError> {
+        let LoginOutcome::LoggedIn { user_id, .. } = outcome else { return Ok(outcome) };
+        let Some(user) = self.user_by_id(user_id).await? else { return Ok(outcome) };
+        let ended_at = self.sessions_ended_at(&user.app, &user.openid).await?;
+        let is_ended = ended_at.zip(finished_at_ms).is_some_and(|(ended_at, finished)| ended_at.as_ms() >= finished);
+        Ok(if is_ended { LoginOutcome::Over } else { outcome })
     }
 
     /// Records the outcome of a claimed code, unless one is recorded already (its claimer was presumed crashed).

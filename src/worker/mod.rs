@@ -20,7 +20,8 @@ pub use self::core::context::Context;
 pub use self::core::dead_letter::StoreParking;
 pub use self::handlers::run;
 pub use self::intake::{
-    Logs, database_of as intake_database, forward as forward_intake, run as run_intake, take_over, warn_elsewhere,
+    Logs, SearchPauses, database_of as intake_database, forward as forward_intake, run as run_intake, take_over,
+    warn_elsewhere,
 };
 pub use self::order::here::OrderPlacer;
 pub use self::pay::refund_clients::{RefundClientError, RefundClients};

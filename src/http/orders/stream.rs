@@ -26,22 +26,22 @@ use super::view::OrderJson;
 use crate::config::Scope;
 use crate::http::change_hub::Following;
 use crate::http::extract::auth::{Authorized, Caller, Ops, bearer, caller, same_secret};
+use crate::http::extract::client_addr::ClientIp;
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StreamQuery, StrictQuery};
+use crate::http::network::network;
 use crate::http::open_streams::StreamPlace;
 use crate::http::ops::operator;
 use crate::http::ops::query::reason_of_body;
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::state::{HttpState, IsPayers};
-use crate::ids::{MerchantKey, OrderNo};
+use crate::http::state::{HttpState, StreamClient, StreamSubject};
 use crate::ops;
 use crate::order::{Order, OrderState, PaymentClass};
 use crate::secret::Secret;
 use crate::store::StoredOrder;
 
-/// A comment after this much silence keeps proxies from closing the stream. So often the key that opened it is checked,
-/// too.
+/// A comment after this much silence keeps proxies from closing the stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long an order's token counts once the order has ended and changes no more.
 const TOKEN_OUTLIVES: Duration = Duration::from_secs(24 * 3600);
@@ -56,6 +56,7 @@ pub async fn stream(
     app: HttpState,
     StrictQuery(query): StrictQuery<StreamQuery>,
     path: Result<OrderPath, Error>,
+    ClientIp(client): ClientIp,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let Opened { order, opener } = authorized(&app, &headers, &query, path).await?;
@@ -65,12 +66,16 @@ pub async fn stream(
         // To an event source this says: do not come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let subject = (order.order.merchant.clone(), order.order.order_no.clone(), matches!(opener, Opener::Token(_)));
-    let place = app.streams.enter(&subject).ok_or(Error::TooManyStreams)?;
+    let is_payers = matches!(opener, Opener::Token(_));
+    let subject = (order.order.merchant.clone(), order.order.order_no.clone(), is_payers);
+    // A trusted proxy that names no client is many clients'.
+    let is_proxy = app.config.server.trusted_proxies.iter().any(|net| net.contains(&client));
+    let client = (!is_proxy).then(|| (network(client), is_payers));
+    let place = app.streams.enter(&subject, client).ok_or(Error::TooManyStreams)?;
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
-    let mut checks = tokio::time::interval(HEARTBEAT);
+    let mut checks = tokio::time::interval(app.stream_limits.key_checked_every);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let first = news.then_some(order);
     let states = Telling { app, following, sent, first, until, ended: false, opener, checks, place };
@@ -173,7 +178,7 @@ struct Telling {
     ended: bool,
     opener: Opener,
     checks: Interval,
-    place: StreamPlace<(MerchantKey, OrderNo, IsPayers)>,
+    place: StreamPlace<StreamSubject, StreamClient>,
 }
 
 impl Telling {

@@ -100,12 +100,25 @@ pub async fn approve(tools: Tools<'_>, operator: &Operator, id: i64, reason: &st
         Ok(()) => {}
         Err(ApproveError::Ended) => return after_all(tools, decided, ApprovalState::Approved).await,
         Err(error) => {
-            let result = result_of(&error);
-            tools.store.record_audit(&AuditEntry { result: result.to_owned(), ..decided.audit }).await?;
+            not_done(tools, decided, &error).await?;
             return Err(error);
         }
     }
     seen(tools.store, operator, id).await
+}
+
+/// Notes that an approval came to nothing. Its request waits on, except for one whose Idempotency-Key is another
+/// refund's: no later approval finds that key free, so the request ends as refused, with the reason.
+async fn not_done(tools: Tools<'_>, decided: Decided, error: &ApproveError) -> Result<(), DbError> {
+    let audit = AuditEntry { result: result_of(error).to_owned(), ..decided.audit };
+    if let ApproveError::Refund(RefundError::Refused(RefundRefusal::KeyReused)) = error {
+        let reason = format!("{}; not done: its Idempotency-Key is another refund's", audit.reason);
+        let refused = Decided { id: decided.id, audit: AuditEntry { reason, ..audit.clone() } };
+        if tools.store.refuse_approval(&refused).await? {
+            return Ok(());
+        }
+    }
+    tools.store.record_audit(&audit).await
 }
 
 /// Who asked is asked for, as it stands in the audit.
@@ -255,7 +268,7 @@ async fn waits(tools: Tools<'_>, id: i64) -> Result<bool, DbError> {
     Ok(tools.store.approval(id).await?.is_some_and(|approval| approval.state == ApprovalState::Waiting))
 }
 
-/// The result in the audit of an approval that came to nothing; its request waits on.
+/// The result in the audit of an approval that came to nothing.
 fn result_of(error: &ApproveError) -> &'static str {
     match error {
         ApproveError::NotFound => "not_found",

@@ -1,7 +1,5 @@
 //! Deliveries: made from the feed, taken to be sent, recovered.
 
-use std::time::Duration;
-
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
 
 use super::lists::{DELIVERY, delivery};
@@ -21,8 +19,8 @@ use crate::store::writer::WriteTx;
 const STEP: i64 = 500;
 /// Rows of one write.
 const BATCH: u64 = 500;
-/// How long a delivery rests that cannot be read.
-const UNREADABLE_FOR: Duration = Duration::from_secs(3600);
+/// The last error of a delivery that cannot be read: the outcome of one whose event cannot.
+const EVENT_UNREADABLE: &str = "event_unreadable";
 
 impl Store {
     /// Makes deliveries of what the endpoint wants behind its place, up to `end`, and moves the place; returns how many
@@ -82,20 +80,26 @@ impl Store {
         for row in &rows {
             match delivery(row) {
                 Ok(delivery) => due.push(delivery),
-                Err(error) => self.put_off_unreadable(row.get("id")?, &error, now).await?,
+                Err(error) => self.fail_unreadable(row.get("id")?, &error, now).await?,
             }
         }
         due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(due)
     }
 
-    /// A delivery that cannot be read stays pending, before those of its order, and is no longer due with each round.
-    async fn put_off_unreadable(&self, id: i64, error: &DbError, now: Timestamp) -> Result<(), DbError> {
-        tracing::error!(id, %error, "a delivery of a webhook cannot be read: it is tried again in an hour");
-        let sql = "UPDATE webhook_deliveries SET due_at_ms = $2
-                   WHERE id = $1 AND state = 'pending' AND due_at_ms <= $3";
-        let again = now.after(UNREADABLE_FOR);
-        self.db.execute("webhook.put_off", sql, [id.into(), again.as_ms().into(), now.as_ms().into()]).await?;
+    /// A delivery that cannot be read has failed, as one of an event that cannot be: no later attempt reads it, and
+    /// those of its order behind it would wait for ever. Once its row is mended it can be recovered.
+    async fn fail_unreadable(&self, id: i64, error: &DbError, now: Timestamp) -> Result<(), DbError> {
+        let sql = format!(
+            "UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = $2, last_error = $3
+             WHERE id = $1 AND state = 'pending' AND due_at_ms <= $2
+               AND (claimed_until_ms IS NULL OR claimed_until_ms <= {clock})",
+            clock = self.db.now_ms_sql()
+        );
+        let values: [Value; 3] = [id.into(), now.as_ms().into(), EVENT_UNREADABLE.into()];
+        if self.db.execute("webhook.unreadable", sql, values).await? > 0 {
+            tracing::error!(id, %error, "a delivery of a webhook cannot be read and has failed");
+        }
         Ok(())
     }
 

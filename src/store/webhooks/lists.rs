@@ -16,7 +16,8 @@ pub(super) const DELIVERY: &str = "id, endpoint_id, merchant, event_id, event_ty
                                    created_at_ms, ended_at_ms";
 
 impl Store {
-    /// Up to `limit` deliveries of an endpoint, newest first, older than `before`.
+    /// Up to `limit` deliveries of an endpoint, newest first, older than `before`. One that cannot be read is among
+    /// them with what can be read of it.
     pub async fn webhook_deliveries(
         &self,
         endpoint_id: &str,
@@ -33,7 +34,7 @@ impl Store {
         only.add_option("id < {}", before);
         let text = only.text();
         let sql = format!("SELECT {DELIVERY} FROM webhook_deliveries WHERE {text} ORDER BY id DESC LIMIT {limit}");
-        self.db.reader().rows(&sql, only.values()).await?.iter().map(delivery).collect()
+        self.db.reader().rows(&sql, only.values()).await?.iter().map(delivery_or_rest).collect()
     }
 
     /// Up to `limit` attempts at an endpoint, of one delivery where it is named, newest first, older than `before`.
@@ -126,6 +127,35 @@ pub(in crate::store) fn delivery(row: &Row) -> Result<WebhookDelivery, DbError> 
         last_error: row.get("last_error")?,
         created_at: time("created_at_ms")?.ok_or_else(|| unknown("created_at_ms"))?,
         ended_at: time("ended_at_ms")?,
+    })
+}
+
+/// A delivery, or what can be read of it.
+fn delivery_or_rest(row: &Row) -> Result<WebhookDelivery, DbError> {
+    delivery(row).or_else(|_| rest_of_delivery(row))
+}
+
+fn rest_of_delivery(row: &Row) -> Result<WebhookDelivery, DbError> {
+    let text = |column: &str| row.get::<String>(column).unwrap_or_default();
+    let count = |column: &str| u32::try_from(row.get::<i64>(column).unwrap_or_default()).unwrap_or(u32::MAX);
+    let time = |column: &str| row.get::<Option<i64>>(column).ok().flatten().map(Timestamp::from_ms);
+    Ok(WebhookDelivery {
+        id: row.get("id")?,
+        endpoint_id: text("endpoint_id"),
+        merchant: text("merchant"),
+        event_id: text("event_id"),
+        event_type: text("event_type"),
+        order_no: row.get("order_no").unwrap_or_default(),
+        state: DeliveryState::parse(&text("state")).unwrap_or(DeliveryState::Failed),
+        attempts: count("attempts"),
+        tries: count("tries"),
+        due_at: time("due_at_ms").unwrap_or(Timestamp::from_ms(0)),
+        first_attempt_at: time("first_attempt_at_ms"),
+        last_attempt_at: time("last_attempt_at_ms"),
+        last_status: row.get("last_status").unwrap_or_default(),
+        last_error: row.get("last_error").unwrap_or_default(),
+        created_at: time("created_at_ms").unwrap_or(Timestamp::from_ms(0)),
+        ended_at: time("ended_at_ms"),
     })
 }
 

@@ -1,7 +1,8 @@
 //! `POST /api/wechat/mini/phone`: the code of the phone-number button for the number.
 //!
 //! The call goes out with the app's shared access_token. When WeChat calls that dead, it is reported by its hash, so
-//! that many requests lead to one refresh; the scheduler fetches, and this waits a moment for its result.
+//! that many requests lead to one refresh; the scheduler fetches, and this waits a moment for its result. The call is
+//! then repeated once, also where WeChat issued the very same token again: its second answer decides.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use super::login::{code, refusal};
 use crate::config;
 use crate::config::AppKind;
-use crate::store::{StoredToken, TokenKind};
+use crate::store::{StoredToken, TokenKind, TokenReport};
 use crate::web::envelope::{Failure, Reason, success};
 use crate::web::state::Browser;
 use crate::web::state::WebState;
@@ -58,7 +59,7 @@ async fn current(app: &WebState, browser: &Browser, of: &config::App) -> Result<
     Ok(app.store.token(&browser.token_key, of, TokenKind::AccessToken, app.clock.now()).await?)
 }
 
-/// Another token than the dead one.
+/// What WeChat issued once the token was reported: another one, or the same again.
 async fn successor(
     app: &WebState,
     browser: &Browser,
@@ -69,8 +70,10 @@ async fn successor(
     let mut commits = app.store.commits();
     loop {
         commits.mark_unchanged();
-        if let Some(token) = current(app, browser, of).await?.filter(|token| token.hash != dead.hash) {
-            return Ok(token);
+        let state = app.store.token_state(&browser.token_key, of, TokenKind::AccessToken).await?;
+        let is_repeated = state.report == Some(TokenReport::Answered);
+        if let Some(token) = state.usable(app.clock.now()).filter(|token| is_repeated || token.hash != dead.hash) {
+            return Ok(token.clone());
         }
         if Instant::now() >= deadline {
             return Err(Reason::TokenUnavailable.into());

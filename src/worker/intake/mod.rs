@@ -10,4 +10,4 @@ mod take_over;
 
 pub use forward::forward;
 pub use settle::run;
-pub use take_over::{Logs, database_of, take_over, warn_elsewhere};
+pub use take_over::{Logs, SearchPauses, database_of, take_over, warn_elsewhere};

@@ -23,8 +23,6 @@ use crate::secret::random_text;
 use crate::store::{IntakeLog, Store};
 use crate::worker::core::context::Context;
 
-/// How often the logs of dead processes are searched for.
-const SEARCH_EVERY: Duration = Duration::from_secs(5);
 /// How long a log rests that could not be read to its end.
 const BLOCKED_FOR: Duration = Duration::from_secs(300);
 /// How often files of damaged bytes are removed that are too old or too many.
@@ -44,6 +42,29 @@ pub struct Logs {
     /// Whether they go to NATS, each with a file for its cursor: the database knows none of them.
     pub is_spool: bool,
     pub found: Lately,
+    pub pauses: SearchPauses,
+}
+
+/// The pauses of taking over.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchPauses {
+    /// How often the logs of dead processes are searched for.
+    pub every: Duration,
+    /// How long a log rests of which WeChat was not asked because orders were locked.
+    pub locked_for: Duration,
+}
+
+impl Default for SearchPauses {
+    fn default() -> SearchPauses {
+        SearchPauses { every: Duration::from_secs(5), locked_for: LOCKED_FOR }
+    }
+}
+
+impl Logs {
+    /// Nothing is found yet.
+    pub fn new(folder: PathBuf, is_own: bool, is_spool: bool) -> Logs {
+        Logs { folder, is_own, is_spool, found: Lately::default(), pauses: SearchPauses::default() }
+    }
 }
 
 /// What this process knows of logs that stay.
@@ -75,7 +96,7 @@ pub async fn take_over(ctx: Context, bus: Bus, logs: Logs, stop: CancellationTok
         if let Err(e) = search(&ctx, &bus, &logs, (&mut known, &stop)).await {
             tracing::error!(error = e, "the intake logs of dead processes cannot be searched for");
         }
-        if stop.run_until_cancelled(tokio::time::sleep(SEARCH_EVERY)).await.is_none() {
+        if stop.run_until_cancelled(tokio::time::sleep(logs.pauses.every)).await.is_none() {
             return;
         }
     }
@@ -132,7 +153,7 @@ async fn search(
             }
             Ok(Ended::Unasked { passed, is_locked }) => {
                 stays(NOT_ASKED.into());
-                let until = Instant::now() + if is_locked { LOCKED_FOR } else { Duration::ZERO };
+                let until = Instant::now() + if is_locked { logs.pauses.locked_for } else { Duration::ZERO };
                 known.blocked.insert(name, Blocked { until, why: NOT_ASKED, passed });
             }
             Err(e) => {

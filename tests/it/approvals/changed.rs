@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{BOSS, DESK, LEAD, service};
+use crate::harness::requests::answer;
 use crate::harness::service::InProcess;
 use crate::harness::sql::texts;
 use crate::settling::held::{paid_as, until_held, yesterday};
@@ -99,6 +100,38 @@ on_both! {
         let (status, refund) = service.give_back("APC00030", json!({"refund_no": "x2", "amount_fen": 20})).await;
         assert_eq!((status, &refund["state"]), (202, &json!("awaiting_approval")), "{refund}");
         goes_through(&service, "x1").await;
+        service.finish().await;
+    }
+
+    async fn a_request_whose_key_became_another_refunds_ends_with_its_approval(db: TestDb) {
+        let service = service().on(db).in_process().await;
+        service.paid("APC00060").await;
+        let by_key = async |refund_no: &str, fen: i64| {
+            let url = format!("{}/v1/orders/APC00060/refunds", service.base);
+            let request = service.http.post(url).bearer_auth(DESK).header("idempotency-key", "k1");
+            let body = json!({"refund_no": refund_no, "amount_fen": fen});
+            answer(request.header("content-type", "application/json").body(body.to_string())).await.unwrap()
+        };
+        let (status, refund) = by_key("k1", 61).await;
+        assert_eq!((status, &refund["state"]), (202, &json!("awaiting_approval")), "{refund}");
+        let id = refund["approval"]["id"].as_i64().unwrap();
+        let (status, refund) = by_key("k2", 10).await;
+        assert!([200, 202].contains(&status) && refund["state"] != "awaiting_approval", "{refund}");
+        let (status, problem) = service.decided(LEAD, id, "approve").await;
+        assert_eq!((status, &problem["code"]), (422, &json!("key_reused")), "{problem}");
+        let (_, ended) = service.get(&format!("/v1/ops/approvals/{id}")).await;
+        let why = "checked with the shop (asked for by desk); not done: its Idempotency-Key is another refund's";
+        let said = ["state", "decided_by", "decision_reason"].map(|name| &ended[name]);
+        assert_eq!(json!(said), json!(["refused", "lead", why]), "{ended}");
+        assert_eq!(service.get("/v1/ops/approvals?state=waiting").await.1["approvals"], json!([]));
+        assert_eq!(service.get("/v1/refunds/k1").await.1["state"], "not_approved");
+        let row = "SELECT result || ' ' || reason FROM audit WHERE action = 'approval.approve'";
+        assert_eq!(texts(service.store.db(), row).await, [format!("key_reused {why}")]);
+        assert_eq!(service.decided(BOSS, id, "approve").await.1["code"], "approval_ended");
+        assert_eq!(service.refunds_here().await, 1);
+        // Under another key and number it is asked for anew.
+        service.waiting("APC00060", "k3", 61).await;
+        goes_through(&service, "k2").await;
         service.finish().await;
     }
 

@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ops::reports::{Figures, Month, ledger_page, period};
 use wxpay_worker::store::{BookRange, PeriodChange};
 
 use super::months::{at, close, closing, main, reopen};
+use crate::harness::db::TestDb;
 use crate::harness::service::TestService;
 use crate::harness::sql::number;
 use crate::harness::store::TestStore;
+use crate::harness::within_timeout;
 use crate::reconcile::assert_proof;
 use crate::settling::on_both;
 
@@ -240,4 +243,76 @@ on_both! {
         assert!(service.number(at).await > accepted_at);
         service.finish().await;
     }
+}
+
+/// Awaits that so many sessions of the store wait for a lock.
+async fn until_waiting(other: &DatabaseConnection, count: i64) {
+    let sql = "SELECT COUNT(*) AS n FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'wxpay-worker' AND wait_event_type = 'Lock'";
+    within_timeout("sessions that wait for a lock", async {
+        loop {
+            let row = other.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap().unwrap();
+            if row.try_get::<i64>("", "n").unwrap() >= count {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// One payment's refund that is in November's books, and a connection beside the store's. On PostgreSQL: a file has
+/// one writer.
+async fn in_november() -> (TestStore, DatabaseConnection) {
+    let stage = TestStore::open(TestDb::postgres().await).await;
+    accepted(&stage, "R1", 1, "2026-11-30 23:59:59").await;
+    ended(&stage, "R1", "2026-12-01 00:00:04").await;
+    let other = Database::connect(stage.db.url()).await.unwrap();
+    (stage, other)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_month_is_not_closed_beside_a_move_that_is_not_committed() {
+    const OWN_LOCK: &str = "LOCK TABLE period_closings IN ROW EXCLUSIVE MODE";
+    let (stage, other) = in_november().await;
+    // By a process of the version before, which locks no months, when none was moved yet; by one of this version; and
+    // by one of the version before again.
+    for (lock, to) in
+        [("SELECT 1", "2026-12-01 00:00:00"), (OWN_LOCK, "2026-11-30 12:00:00"), ("SELECT 1", "2026-12-01 12:00:00")]
+    {
+        let read = closing(&stage, "2026-11", "2026-12-01 12:30:00").await;
+        let moving = other.begin().await.unwrap();
+        moving.execute_unprepared(lock).await.unwrap();
+        let sql = format!("UPDATE refunds SET accepted_at_ms = {} WHERE refund_no = 'R1'", at(to).as_ms());
+        moving.execute_unprepared(&sql).await.unwrap();
+        let store = stage.store.clone();
+        let closes = tokio::spawn(async move { store.close_period(read).await });
+        until_waiting(&other, 1).await;
+        moving.commit().await.unwrap();
+        let error = within_timeout("the closing", closes).await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("not available"), "{error}");
+        assert_eq!(stage.count("period_closings").await, 0, "{to}");
+    }
+    assert_eq!(close(&stage, "2026-11", "2026-12-01 12:30:00").await, PeriodChange::Done);
+    assert_eq!(months(&stage).await, expected([("2026-12", -1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_beside_a_closing_that_is_not_committed_waits_for_it_and_is_refused() {
+    let (stage, other) = in_november().await;
+    let read = closing(&stage, "2026-11", "2026-12-01 12:30:00").await;
+    // A closing writes its audit last: it has its own locks by then.
+    let holding = other.begin().await.unwrap();
+    holding.execute_unprepared("LOCK TABLE audit IN SHARE MODE").await.unwrap();
+    let store = stage.store.clone();
+    let closes = tokio::spawn(async move { store.close_period(read).await });
+    until_waiting(&other, 1).await;
+    let store = stage.store.clone();
+    let to = at("2026-12-01 00:00:00");
+    let moves = tokio::spawn(async move { store.note_refund_accepted(&main(), "R1", to).await });
+    until_waiting(&other, 2).await;
+    holding.rollback().await.unwrap();
+    assert_eq!(within_timeout("the closing", closes).await.unwrap().unwrap(), PeriodChange::Done);
+    assert!(!within_timeout("the move", moves).await.unwrap().unwrap(), "it would count twice");
+    assert_eq!(months(&stage).await, expected([("2026-11", -1)]));
 }

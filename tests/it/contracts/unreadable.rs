@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::EventId;
-use wxpay_worker::store::{Fenced, StoredMessage};
+use wxpay_worker::store::{AuditEntry, DeliveryState, Fenced, StoredMessage};
 
 use super::store::orders::{NOW, merchant, order_no};
 use crate::harness::db::TestDb;
@@ -125,13 +125,13 @@ on_both_databases! {
 
 /// On SQLite: no other database has a row of which a column holds something else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delivery_of_a_webhook_that_cannot_be_read_is_put_off() {
+async fn a_delivery_of_a_webhook_that_cannot_be_read_has_failed_and_keeps_no_later_one_of_its_order() {
     let stage = TestStore::open(TestDb::sqlite()).await;
-    for (n, attempts) in [(1, "'many'"), (2, "0")] {
+    for (n, order_no, attempts) in [(1, "o1", "'many'"), (2, "o2", "0"), (3, "o1", "0")] {
         let sql = format!(
             "INSERT INTO webhook_deliveries (endpoint_id, merchant, event_id, event_type, order_no, position, state,
                                              attempts, tries, due_at_ms, created_at_ms)
-             VALUES ('w', 'main', 'e{n}', 't', 'o{n}', {n}, 'pending', {attempts}, 0, 1, 1)"
+             VALUES ('w', 'main', 'e{n}', 't', '{order_no}', {n}, 'pending', {attempts}, 0, 1, 1)"
         );
         stage.execute(&sql).await.unwrap();
     }
@@ -140,8 +140,31 @@ async fn a_delivery_of_a_webhook_that_cannot_be_read_is_put_off() {
         due.into_iter().map(|delivery| delivery.event_id).collect::<Vec<_>>()
     };
     assert_eq!(due(1).await, ["e2"], "the place of the oldest is the sound one's");
-    let due_ms = "SELECT due_at_ms FROM webhook_deliveries WHERE event_id = 'e1'";
-    assert_eq!(number(stage.store.db(), due_ms).await, NOW.after(60 * MINUTE).as_ms());
-    assert_eq!(due(10).await, ["e2"]);
-    assert_eq!(stage.count("webhook_deliveries WHERE state = 'pending'").await, 2, "it is kept");
+    assert_eq!(due(10).await, ["e2", "e3"], "the one behind it is due");
+    let list = async |state| stage.store.webhook_deliveries("w", state, None, 10).await.unwrap();
+    assert_eq!(list(None).await.len(), 3);
+    let failed = list(Some(DeliveryState::Failed)).await;
+    let [failed] = failed.as_slice() else { panic!("{failed:?}") };
+    assert_eq!((failed.event_id.as_str(), failed.attempts), ("e1", 0));
+    assert_eq!((failed.last_error.as_deref(), failed.ended_at), (Some("event_unreadable"), Some(NOW)));
+    // Mended and recovered, it goes first again.
+    stage.execute("UPDATE webhook_deliveries SET attempts = 0").await.unwrap();
+    stage.store.recover_deliveries("w", None, &recovery()).await.unwrap();
+    assert_eq!(due(10).await, ["e1", "e2"]);
+}
+
+fn recovery() -> AuditEntry {
+    AuditEntry {
+        at: NOW,
+        actor: "operator".into(),
+        actor_id: None,
+        remote_addr: String::new(),
+        action: "webhook.recover",
+        merchant: Some(merchant()),
+        order_no: None,
+        transaction_id: None,
+        subject: None,
+        reason: "mended".into(),
+        result: "done".into(),
+    }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
-use wxpay_worker::http::{HttpShared, Ingress, LastReadiness, OfListener};
+use wxpay_worker::http::{HttpShared, Ingress, LastReadiness, OfListener, StreamLimits};
 use wxpay_worker::intake::{Lately, LogSettings};
 use wxpay_worker::reference::problem_routes;
 use wxpay_worker::webhooks;
@@ -116,6 +116,7 @@ fn ingress(stage: &Stage, shutdown: &CancellationToken) -> Ingress {
         place_here: None,
         intake: None,
         intake_found: Lately::default(),
+        streams: StreamLimits::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use wxpay_worker::scheduler::token_commit::{TokenWrite, commit};
 use wxpay_worker::scheduler::token_refresh_policy as policy;
 use wxpay_worker::scheduler::token_refresh_policy::IssuedToken;
 use wxpay_worker::sealed_box::SealKey;
-use wxpay_worker::secret::Secret;
+use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{Fenced, TOKEN_SEAL, TokenKind};
 
 use crate::harness::service::APP_SECRET;
@@ -286,6 +286,15 @@ pub fn data(reply: &Reply) -> Value {
 
 /// Writes a token as the scheduler would.
 pub async fn store_token(stage: &Stage, app: &str, kind: TokenKind, value: &str) {
+    issue_token(stage, (app, kind), value, None).await;
+}
+
+/// The scheduler fetched the same value again, because it had been reported dead.
+pub async fn repeat_token(stage: &Stage, app: &str, kind: TokenKind, value: &str) {
+    issue_token(stage, (app, kind), value, Some(sha256_hex(value.as_bytes()))).await;
+}
+
+async fn issue_token(stage: &Stage, (app, kind): (&str, TokenKind), value: &str, because_of: Option<String>) {
     let lease = stage.store.lease("test_tokens", "test", Duration::from_secs(60)).await.unwrap().unwrap();
     let key = SealKey::derive(&Secret::new(SESSION_KEY), TOKEN_SEAL).unwrap();
     let now = stage.clock.now();
@@ -294,7 +303,7 @@ pub async fn store_token(stage: &Stage, app: &str, kind: TokenKind, value: &str)
         fetched_at: now,
         expires_at: now.after(Duration::from_secs(7200)),
         refresh_at: now.after(Duration::from_secs(6000)),
-        because_of: None,
+        because_of,
         degraded: None,
     };
     let app = stage.config.app(app).unwrap();

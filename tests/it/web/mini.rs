@@ -3,7 +3,10 @@
 use serde_json::json;
 use wxpay_worker::store::TokenKind;
 
-use super::browser::{ACCESS_TOKEN, Browser, data, openid_of, reason, stage, store_token, tells_no_secret};
+use super::browser::{
+    ACCESS_TOKEN, Browser, data, openid_of, reason, repeat_token, stage, store_token, tells_no_secret,
+};
+use crate::harness::sql::number;
 use crate::http::client::Reply;
 use crate::http::stage::{Stage, eventually};
 
@@ -141,6 +144,31 @@ async fn a_dead_token_is_reported_once_and_its_successor_waited_for() {
     let reply = phone(&stage, &session, "good-second").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (503, "token_unavailable"));
     assert_eq!(platform.calls(PHONE), 3, "no third call with a token that is known to be dead");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_that_wechat_issues_again_is_tried_once_more() {
+    let (stage, platform) = stage().await;
+    let session = session(&stage, "good-Alice").await;
+    store_token(&stage, "mini", TokenKind::AccessToken, ACCESS_TOKEN).await;
+    platform.live_token("95_unknown-to-us");
+    let refresh = async {
+        eventually("the report", async || {
+            number(stage.store.db(), "SELECT COUNT(*) FROM platform_tokens WHERE report = 'reported'").await == 1
+        })
+        .await;
+        platform.live_token(ACCESS_TOKEN);
+        repeat_token(&stage, "mini", TokenKind::AccessToken, ACCESS_TOKEN).await;
+    };
+    let (reply, ()) = tokio::join!(phone(&stage, &session, "good-phone"), refresh);
+    assert_eq!(data(&reply)["purePhoneNumber"], "13800138000");
+    assert_eq!(platform.calls(PHONE), 2);
+    // Refused once more it is repeated at once, and then WeChat's answer stands.
+    platform.live_token("95_unknown-to-us");
+    let reply = phone(&stage, &session, "good-second").await;
+    assert_eq!((reply.status, reason(&reply).as_str()), (503, "token_unavailable"));
+    assert_eq!(platform.calls(PHONE), 4);
     stage.finish().await;
 }
 

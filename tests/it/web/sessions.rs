@@ -7,7 +7,7 @@ use wxpay_worker::ids::OpenId;
 use wxpay_worker::secret::{Secret, sha256_hex};
 
 use super::browser::{
-    Browser, LOGIN, Platform, SESSION, SESSION_KEY, data, openid_of, reason, stage, tells_no_secret, web,
+    Browser, LOGIN, PAGE, Platform, SESSION, SESSION_KEY, data, openid_of, reason, stage, tells_no_secret, web,
 };
 use crate::harness::sql::texts;
 use crate::http::client::send;
@@ -213,6 +213,38 @@ async fn a_session_that_was_copied_before_a_logout_counts_no_more_and_others_do(
     // Without a session there is nothing to end.
     assert_eq!(stage.send("POST", "/api/wechat/logout", &[], b"").await.status, 200);
     assert_eq!(stage.send("GET", "/api/wechat/logout", &[], b"").await.status, 405);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_that_was_copied_is_not_repeated_after_a_logout() {
+    let (stage, _platform) = stage().await;
+    let mut alice = Browser::default();
+    let state = alice.begin(&stage, "snsapi_base").await;
+    let copied = alice.clone();
+    // WeChat's browser opens the return twice now and then.
+    for browser in [&mut alice, &mut copied.clone()] {
+        let reply = browser.come_back(&stage, "good-Alice", &state).await;
+        assert_eq!(reply.header("location"), Some(PAGE), "{reply:?}");
+        assert_eq!(browser.get(&stage, ME).await.status, 200);
+    }
+    stage.clock.advance(Duration::from_secs(1));
+    let headers = [("Cookie", &*alice.header())];
+    data(&stage.send("POST", "/api/wechat/logout", &headers, b"").await);
+    stage.clock.advance(Duration::from_secs(1));
+    let mut copy = copied.clone();
+    let reply = copy.come_back(&stage, "good-Alice", &state).await;
+    let to = reply.header("location").unwrap();
+    assert!(reply.status == 302 && to.starts_with("https://open.wechat.test/"), "a new login: {reply:?}");
+    assert_eq!(copy.get(&stage, ME).await.status, 401);
+    // A later login of the same user is repeated as before.
+    let mut again = Browser::default();
+    let state = again.begin(&stage, "snsapi_base").await;
+    let mut second = again.clone();
+    for browser in [&mut again, &mut second] {
+        browser.come_back(&stage, "good-again-Alice", &state).await;
+        assert_eq!(browser.get(&stage, ME).await.status, 200);
+    }
     stage.finish().await;
 }
 

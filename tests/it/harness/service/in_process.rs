@@ -13,7 +13,7 @@ use wxpay_worker::app::{App, AppError, Roles};
 use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::config::{Config, ConfigHandle};
-use wxpay_worker::http::Listeners;
+use wxpay_worker::http::{Listeners, StreamLimits};
 use wxpay_worker::ids::{MerchantKey, OrderNo};
 use wxpay_worker::store::{Db, Store, StoredOrder};
 
@@ -42,7 +42,7 @@ pub struct InProcess {
     pub in_force: ConfigHandle,
     pub stop: CancellationToken,
     config: Config,
-    roles: Roles,
+    parts: Parts,
     running: JoinHandle<Result<(), AppError>>,
     environment: Environment,
 }
@@ -55,6 +55,9 @@ impl Deref for InProcess {
     }
 }
 
+/// The roles that run, and the limits of the streams of orders.
+type Parts = (Roles, StreamLimits);
+
 struct Running {
     notify: Option<SocketAddr>,
     in_force: ConfigHandle,
@@ -64,14 +67,14 @@ struct Running {
     task: JoinHandle<Result<(), AppError>>,
 }
 
-async fn run(config: &Config, clock: &Clock, port: u16, roles: Roles) -> Running {
+async fn run(config: &Config, clock: &Clock, port: u16, (roles, streams): Parts) -> Running {
     let api = if roles.ingress { Some(TcpListener::bind(("127.0.0.1", port)).await.unwrap()) } else { None };
     let notify = match config.server.notify_listen {
         Some(address) => Some(TcpListener::bind(address).await.unwrap()),
         None => None,
     };
     let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());
-    let app = App::open(config.clone(), clock.clone()).await.unwrap();
+    let app = App::open(config.clone(), clock.clone()).await.unwrap().with_streams(streams);
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
     let task = tokio::spawn(app.run(roles, Listeners { api, notify, ..Listeners::default() }, stop.clone()));
@@ -79,12 +82,12 @@ async fn run(config: &Config, clock: &Clock, port: u16, roles: Roles) -> Running
 }
 
 impl InProcess {
-    pub(super) async fn start(environment: Environment, config: &str, clock: Clock, roles: Roles) -> InProcess {
+    pub(super) async fn start(environment: Environment, config: &str, clock: Clock, parts: Parts) -> InProcess {
         let config = Config::from_toml_str(config).unwrap();
         let Running { notify, in_force, store, bus, stop, task: running } =
-            run(&config, &clock, environment.port, roles).await;
+            run(&config, &clock, environment.port, parts).await;
         let base = format!("http://127.0.0.1:{}", environment.port);
-        InProcess { clock, store, base, notify, bus, in_force, stop, config, roles, running, environment }
+        InProcess { clock, store, base, notify, bus, in_force, stop, config, parts, running, environment }
     }
 
     /// Another configuration is in force, without a restart.
@@ -103,7 +106,7 @@ impl InProcess {
     pub async fn move_to_host(&mut self, clock: Clock) {
         self.stop_service().await;
         let Running { notify, in_force, store, bus, stop, task } =
-            run(&self.config, &clock, self.environment.port, self.roles).await;
+            run(&self.config, &clock, self.environment.port, self.parts).await;
         (self.store, self.bus, self.stop, self.running, self.clock) = (store, bus, stop, task, clock);
         (self.in_force, self.notify) = (in_force, notify);
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use wxpay_worker::app::Roles;
 use wxpay_worker::clock::Clock;
+use wxpay_worker::http::StreamLimits;
 use wxpay_worker::sandbox::{Account, Options, PlatformKind, Sandbox, Settings};
 use wxpay_worker::secret::sha256_hex;
 
@@ -64,6 +65,7 @@ pub struct TestService {
     refunds: Refunds,
     clock: Clock,
     roles: Roles,
+    streams: StreamLimits,
 }
 
 impl TestService {
@@ -82,6 +84,7 @@ impl TestService {
             // Databases measure leases by their own clock; the manual one begins at theirs.
             clock: Clock::manual(Clock::system().now()),
             roles: Roles::ALL,
+            streams: StreamLimits::default(),
         }
     }
 
@@ -173,12 +176,17 @@ impl TestService {
         TestService { clock, ..self }
     }
 
+    /// In this process with other limits of the streams of orders.
+    pub fn streams(self, streams: StreamLimits) -> TestService {
+        TestService { streams, ..self }
+    }
+
     /// All roles in this process, by a clock that the test moves; WeChat goes by the same one.
     pub async fn in_process(self) -> InProcess {
-        let (clock, roles) = (self.clock.clone(), self.roles);
+        let (clock, roles, streams) = (self.clock.clone(), self.roles, self.streams);
         let more = More { server: "notify_ack_timeout_ms = 4500", lease: Duration::from_secs(LEASE_S) };
         let (environment, config) = self.open(clock.clone(), more).await;
-        InProcess::start(environment, &config, clock, roles).await
+        InProcess::start(environment, &config, clock, (roles, streams)).await
     }
 
     /// Processes that the test starts and ends, in real time. With a mini program and a second merchant.

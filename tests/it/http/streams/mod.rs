@@ -1,5 +1,7 @@
 //! Following one order.
 
+mod limits;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 # one run on one machine against the same simulator of WeChat. Prints a Markdown table; rates beyond one run are not comparable.
 #
 #   benches/load/run.sh [--peer DIR] [--wxpayd FILE] [--seconds N] [--connections N,…] [--orders N] [--only NAME,…]
-#                       [--rates N,…] [--apart]
+#                       [--rates N,…] [--apart] [--profile DIR]
 #
 #   --peer DIR     a program with package.json, server.js and schema.sql: POST /orders {out_trade_no,total_fee,openid,body} and
 #                  POST /notify on PORT, PostgreSQL at DATABASE_URL (table orders, status 'paid'), WeChat at WECHAT_BASE
@@ -16,6 +16,10 @@
 #   --rates N,…    open loops with so many orders a second, beside WeChat's own calls at the same rate (200; 0: none); and with a
 #                  peer, one of notifications at the peer's own maximum
 #   --apart        the service as two processes: the ingress, and the other roles
+#   --profile DIR  flame graphs of the service, of its first 5 s under the closed loops with the first number of
+#                  connections: DIR/embedded-orders.svg, DIR/embedded-notifications.svg (accepting and settling), and
+#                  the same of nats; the largest self times on standard error. It needs perf, and the program its
+#                  symbols, as the release build has them. Recording takes CPU time: do not compare these rates.
 #
 # Measured: notifications answered SUCCESS; the same until the database has them all; orders answered with pay parameters; what each
 # cost: CPU time by process, on PostgreSQL transactions and fsyncs of the log, of all databases of the run.
@@ -32,6 +36,8 @@ connections=32
 orders=
 rates=200
 apart=
+profile=
+recorder=
 only=peer,embedded,nats
 while [[ $# -gt 0 ]]; do
     if [[ $1 == --apart ]]; then
@@ -47,6 +53,7 @@ while [[ $# -gt 0 ]]; do
     --orders) orders=$2 ;;
     --only) only=$2 ;;
     --rates) rates=$2 ;;
+    --profile) profile=$(realpath -m -- "$2") ;;
     *) die "unknown argument $1; see the head of ${BASH_SOURCE[0]}" ;;
     esac
     shift 2
@@ -54,6 +61,11 @@ done
 orders=${orders:-$((seconds * 12000))}
 wanted() { [[ ,$only, == *,$1,* ]]; }
 [[ -n $peer ]] || only=${only/peer/}
+if [[ -n $profile ]]; then
+    perf version >/dev/null 2>&1 || die "--profile needs perf, which is missing or not that of this kernel" \
+        "(on Debian: apt-get install linux-perf)"
+    mkdir -p -- "$profile"
+fi
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/wxpay-load.XXXXXX")
 chmod 755 "$scratch"
@@ -162,6 +174,34 @@ costed() {
     "$WXPAY_TEST_PYTHON" "$here/stats.py" cost --before "$scratch/before" --after "$scratch/after" --load "$result"
 }
 
+# Begins to record the service if it is to be at this number of connections; the peer has no processes in `service`.
+start_profile() {
+    local length=$((seconds < 5 ? seconds : 5))
+    recorder=
+    [[ -n $profile && -n ${service:-} && $1 == "${connections%%,*}" ]] || return 0
+    background perf perf record -F 199 --call-graph dwarf,16384 -o "$scratch/perf.data" \
+        -p "$(grep -oE '[0-9]+' <<<"$service" | paste -sd,)" -- sleep "$length"
+    recorder=$started
+}
+
+# Draws what was recorded, if it was, when nothing is measured. $1 is what the service did.
+draw_profile() {
+    local setup=${system%% *} picture
+    [[ -n $recorder ]] || return 0
+    if ! wait "$recorder"; then
+        tail -n 10 "$scratch/perf.log" >&2
+        die "perf could not record $system"
+    fi
+    recorder=
+    picture=$profile/${setup,,}-$1.svg
+    say "$system: drawing $picture"
+    perf script --no-inline -F comm,pid,tid,event,ip,sym,dso -i "$scratch/perf.data" 2>>"$scratch/perf.log" |
+        "$WXPAY_TEST_PYTHON" "$here/flame.py" --title "$system, $1 @$callers" --pids "$service" >"$scratch/picture"
+    grep -i 'lost' "$scratch/perf.log" >&2 || true
+    mv -- "$scratch/picture" "$picture"
+    rm -f "$scratch/perf.data"
+}
+
 record() { jq -c --arg system "$1" --arg measure "$2" '. + {system: $system, measure: $measure}' >>"$scratch/results"; }
 
 # $1 system, $2 peer|service, $3 port, $4 order path, $5 notification path, $6 database, $7 query that counts what is settled,
@@ -173,8 +213,10 @@ measure() {
     for callers in ${connections//,/ }; do
         say "$system: orders for ${seconds} s, $callers connections"
         load make orders --system "$kind" --count $((seconds * 10000)) --prefix "A$tag$callers" --out "$scratch/orders"
+        start_profile "$callers"
         costed post_lines "$callers" "$scratch/orders" "http://127.0.0.1:$port$order_path" application/json paySign |
             record "$system" "orders @$callers"
+        draw_profile orders
     done
     for rate in ${rates//,/ }; do
         [[ $rate -eq 0 ]] || orders_at_rate "$rate"
@@ -222,6 +264,7 @@ notifications() {
     load watch --database "$database" --query "$query" --target-file "$scratch/target" >"$scratch/settled_at" &
     watcher=$!
     running+=("$watcher")
+    start_profile "$callers"
     "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" >"$scratch/begun"
     result=$(costed post_lines "$callers" "$scratch/notifications" "http://127.0.0.1:$port$notify_path" text/xml SUCCESS)
     record "$system" "notifications @$callers" <<<"$result"
@@ -234,6 +277,7 @@ notifications() {
     result=$(load settled --load "$result" --at-us "$at")
     "$WXPAY_TEST_PYTHON" "$here/stats.py" cost --before "$scratch/begun" --after "$scratch/after" --load "$result" |
         record "$system" "settled @$callers"
+    draw_profile notifications
 }
 
 new_database() { "$PG_BIN/psql" -qX "$PG_URL" -c "CREATE DATABASE $1" >&2 && printf '%s/%s\n' "${PG_URL%/*}" "$1"; }
@@ -254,7 +298,7 @@ measure_peer() {
 
 # $1 name, $2 store.url, $3 bus.url, $4 bus.monitoring_urls, $5 other processes with their numbers
 measure_service() {
-    local system=$1 store=$2 bus=$3 monitoring=$4 others=$5 port pids
+    local system=$1 store=$2 bus=$3 monitoring=$4 others=$5 port pids service
     port=$(free_port)
     API_KEY=$api_key load config --port "$port" --far "$far_port" --store "$store" --bus "$bus" \
         --monitoring "$monitoring" >"$scratch/wxpay.toml"
@@ -267,6 +311,7 @@ measure_service() {
         serve "$system" ingress,worker,relay,scheduler
         pids="wxpayd=$started"
     fi
+    service=$pids
     AUTHORIZATION="Bearer $api_key" measure "$system" service "$port" /v1/orders /notify/main/pay "$store" \
         "SELECT count(*) FROM ledger" "$pids$others"
     stop

@@ -136,8 +136,9 @@ const OPERATIONS: &[Operation] = &[
         .about(
             "Server-sent events of the name `state`; each is the whole order without payments, refunds and pay \
              parameters, and its id is the order's version. With `Last-Event-ID` what was seen is not sent again. The \
-             stream ends when the order is credited, closed or failed, after an hour, and when its place is needed \
-             (four newer ones of the order, or all places taken): connect again then, after the time that `retry` says.",
+             stream ends when the order is credited, closed or failed, after an hour, and when its place is \
+             needed (four newer ones of the order, or all places taken): connect again then, after the time that \
+             `retry` says.",
         )
         .access(Access::KeyOrToken(Scope::Orders))
         .query(&[

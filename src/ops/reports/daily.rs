@@ -67,6 +67,15 @@ pub async fn daily_sheet(
     })
 }
 
+/// How a day stands, and whether a note explains it as a whole, in the place of a comparison.
+fn state(row: &DayRow, language: Language) -> String {
+    let word = row.state.word(language);
+    match &row.explained {
+        Some(_) => format!("{word}{}", language.pick("（整日说明）", " as a whole")),
+        None => word.to_owned(),
+    }
+}
+
 fn cells(merchant: &MerchantKey, row: &DayRow, language: Language) -> Vec<Cell> {
     let decimal = |text: &Option<String>| text.clone().map_or(Cell::Empty, Cell::Decimal);
     vec![
@@ -81,7 +90,7 @@ fn cells(merchant: &MerchantKey, row: &DayRow, language: Language) -> Vec<Cell> 
         decimal(&row.net),
         row.differences.map_or(Cell::Empty, Cell::Count),
         row.differences_fen.map_or(Cell::Empty, Cell::yuan),
-        Cell::text(row.state.word(language)),
+        Cell::Text(state(row, language)),
         Cell::text(YUAN),
     ]
 }
@@ -108,7 +117,7 @@ fn other_cells(
         // Lines are counted in the day's own row.
         Cell::Empty,
         other.differences_fen.map_or(Cell::Empty, money),
-        Cell::text(row.state.word(language)),
+        Cell::Text(state(row, language)),
         Cell::text(currency),
     ]
 }

@@ -175,6 +175,7 @@ const OBJECTS: &[Object] = &[
             number("differences", "Lines that differ, explained or not.").or_null(),
             DIFFERENCES_FEN,
             word("state", "Of its reconciliation.", names_of!(DayState)),
+            object_field("explained", "What explains the day in the place of a comparison.", "DayNote").optional(),
             of(Shape::ByName("CurrencyDay"), "others", "By currency.").optional(),
         ],
     ),

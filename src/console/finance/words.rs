@@ -148,23 +148,24 @@ words! {
 /// The name of a class; of one that is not known here, its own.
 pub fn class_word(class: &str, lang: Lang) -> &str {
     let Some(known) = LineClass::parse(class) else { return class };
-    match known {
-        LineClass::MissingHere => lang.pick("长款", "missing here"),
-        LineClass::MissingInBill => lang.pick("短款", "missing in the bill"),
-        LineClass::Amount => lang.pick("金额不一致", "amount"),
-        LineClass::Fee => lang.pick("手续费差异", "fee"),
-        LineClass::Status => lang.pick("状态不一致", "status"),
-        LineClass::Duplicate => lang.pick("重复", "duplicate"),
-        LineClass::RefundMissingHere => lang.pick("退款单边（账单有）", "refund missing here"),
-        LineClass::RefundMissingInBill => lang.pick("退款单边（账簿有）", "refund missing in the bill"),
-        LineClass::RefundAmount => lang.pick("退款金额不一致", "refund amount"),
-        LineClass::RefundPending => lang.pick("退款处理中", "refund pending"),
-        LineClass::RefundReversed => lang.pick("退款失败", "refund reversed"),
-        LineClass::Currency => lang.pick("币种不一致", "currency"),
-        LineClass::Foreign => lang.pick("其他系统", "another system's"),
-        LineClass::Carried => lang.pick("跨日", "carried"),
-        LineClass::Matched => lang.pick("一致", "matched"),
-    }
+    let english = match known {
+        LineClass::MissingHere => "missing here",
+        LineClass::MissingInBill => "missing in the bill",
+        LineClass::Amount => "amount",
+        LineClass::Fee => "fee",
+        LineClass::Status => "status",
+        LineClass::Duplicate => "duplicate",
+        LineClass::RefundMissingHere => "refund missing here",
+        LineClass::RefundMissingInBill => "refund missing in the bill",
+        LineClass::RefundAmount => "refund amount",
+        LineClass::RefundPending => "refund pending",
+        LineClass::RefundReversed => "refund reversed",
+        LineClass::Currency => "currency",
+        LineClass::Foreign => "another system's",
+        LineClass::Carried => "carried",
+        LineClass::Matched => "matched",
+    };
+    lang.pick(known.chinese(), english)
 }
 
 /// The name of a row of the ledger.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::days::{DayRow, day_rows};
+use super::days::{DayRow, day_rows, days_of};
 use super::ledger::period_of;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
@@ -122,6 +122,8 @@ pub struct PeriodView {
     pub closing: Option<PeriodClosing>,
     /// The closings that were reopened, the newest first.
     pub reopened: Vec<PeriodClosing>,
+    /// Its days, those of the figures.
+    pub days: Vec<DayRow>,
     /// JSON: those of the closing, word for word, or those of now.
     pub figures: Box<RawValue>,
     pub adjustments: Vec<Adjustment>,
@@ -138,16 +140,19 @@ pub async fn period(
     let closings = store.period_closings(Some(one), Some(&month.text), 100).await?;
     let (reopened, in_force): (Vec<_>, Vec<_>) = closings.into_iter().partition(|closing| closing.reopened.is_some());
     let closing = in_force.into_iter().next();
-    let text = match &closing {
-        Some(closing) => closing.figures.clone(),
-        None => text_of(&figures(store, merchant, &month, now.after(THIS_MOMENT)).await?)?,
+    let (text, days) = match &closing {
+        Some(closing) => (closing.figures.clone(), frozen(closing)?),
+        None => {
+            let figures = figures(store, merchant, &month, now.after(THIS_MOMENT)).await?;
+            (text_of(&figures)?, figures.days)
+        }
     };
     let figures = RawValue::from_string(text).map_err(|e| DbError::Defect(format!("figures of a month: {e}")))?;
     let closed = store.closed_months(merchant).await?;
     let ranges = closed.iter().filter_map(closed_range).collect();
     let late = store.late_rows(merchant, (month.begins_at, month.ends_at), ranges, LISTED).await?;
     let adjustments = late.iter().filter_map(|row| adjustment(row, &closed)).collect();
-    Ok(PeriodView { merchant: merchant.clone(), month, closing, reopened, figures, adjustments })
+    Ok(PeriodView { merchant: merchant.clone(), month, closing, reopened, days, figures, adjustments })
 }
 
 /// The figures of a month as of now.
@@ -183,7 +188,13 @@ fn adjustment(row: &LateRow, closed: &[ClosedMonth]) -> Option<Adjustment> {
     })
 }
 
-/// The days of a range: those of closed months as they were then.
+/// The days of a closing.
+fn frozen(closing: &PeriodClosing) -> Result<Vec<DayRow>, DbError> {
+    let figures: Result<Figures, _> = serde_json::from_str(&closing.figures);
+    figures.map(|figures| figures.days).map_err(|e| DbError::Defect(format!("figures of {}: {e}", closing.month)))
+}
+
+/// The days of a range: those of closed months as they were then. What a closing froze is not summed again.
 pub async fn frozen_or_now(
     store: &Store,
     merchant: &MerchantKey,
@@ -191,23 +202,30 @@ pub async fn frozen_or_now(
     now: Timestamp,
 ) -> Result<Vec<DayRow>, DbError> {
     let one = std::slice::from_ref(merchant);
-    let mut rows = day_rows(store, merchant, (from, to), now.after(THIS_MOMENT)).await?;
-    let months: Vec<&str> = rows.iter().filter_map(|row| row.day.get(..7)).collect();
-    let mut closed: Vec<String> = store.closed_months(merchant).await?.into_iter().map(|month| month.month).collect();
-    closed.retain(|month| months.contains(&month.as_str()));
-    for month in closed {
-        for closing in store.period_closings(Some(one), Some(&month), 100).await? {
-            if closing.reopened.is_some() {
-                continue;
-            }
-            let frozen: Figures = serde_json::from_str(&closing.figures)
-                .map_err(|e| DbError::Defect(format!("figures of {month}: {e}")))?;
-            for day in frozen.days {
-                if let Some(row) = rows.iter_mut().find(|row| row.day == day.day) {
-                    *row = day;
-                }
-            }
+    let mut closed = BTreeMap::<String, DayRow>::new();
+    for month in store.closed_months(merchant).await? {
+        if closed_range(&month).is_none_or(|range| range.begins_at >= to || range.ends_at <= from) {
+            continue;
         }
+        let closings = store.period_closings(Some(one), Some(&month.month), 100).await?;
+        for closing in closings.iter().filter(|closing| closing.reopened.is_none()) {
+            closed.extend(frozen(closing)?.into_iter().map(|day| (day.day.clone(), day)));
+        }
+    }
+    let now = now.after(THIS_MOMENT);
+    let (mut rows, mut open_from) = (Vec::new(), None);
+    for begin in days_of(from, to) {
+        let Some(row) = closed.remove(&begin.to_beijing_day()) else {
+            open_from = open_from.or(Some(begin));
+            continue;
+        };
+        if let Some(open_from) = open_from.take() {
+            rows.extend(day_rows(store, merchant, (open_from, begin), now).await?);
+        }
+        rows.push(row);
+    }
+    if let Some(open_from) = open_from {
+        rows.extend(day_rows(store, merchant, (open_from, to), now).await?);
     }
     Ok(rows)
 }

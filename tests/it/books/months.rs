@@ -136,6 +136,30 @@ on_both! {
         assert_eq!(periods, expected);
     }
 
+    async fn a_closed_month_is_not_summed_again(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        taken(&stage, "1", 100, ("2026-10-05 10:00:00", "2026-10-05 10:00:01")).await;
+        taken(&stage, "2", 20, ("2026-09-30 10:00:00", "2026-09-30 10:00:01")).await;
+        taken(&stage, "3", 3, ("2026-11-01 10:00:00", "2026-11-01 10:00:01")).await;
+        assert_eq!(close(&stage, "2026-10", "2026-11-02 11:00:00").await, PeriodChange::Done);
+        let now = at("2026-11-20 00:00:00");
+        let days = async |from: &str, to: &str| frozen_or_now(&stage.store, &main(), (at(from), at(to)), now).await;
+        let around = days("2026-09-29 00:00:00", "2026-11-03 00:00:00").await.unwrap();
+        let paid: Vec<_> =
+            around.iter().filter(|day| day.payments > 0).map(|day| (day.day.as_str(), day.payments_fen)).collect();
+        assert_eq!(paid, [("2026-09-30", 20), ("2026-10-05", 100), ("2026-11-01", 3)]);
+        assert_eq!((around.len(), around[0].day.as_str(), around[34].day.as_str()), (35, "2026-09-29", "2026-11-02"));
+        // What sums the payments up fails.
+        stage.execute("ALTER TABLE payments RENAME TO payments_away").await.unwrap();
+        let october = days("2026-10-01 00:00:00", "2026-11-01 00:00:00").await;
+        let month = period(&stage.store, &main(), Month::parse("2026-10").unwrap(), now).await;
+        let later = days("2026-10-01 00:00:00", "2026-11-02 00:00:00").await;
+        stage.execute("ALTER TABLE payments_away RENAME TO payments").await.unwrap();
+        assert_eq!(october.unwrap(), around[2..33]);
+        assert_eq!(month.unwrap().days, around[2..33]);
+        assert!(later.is_err(), "a day of November");
+    }
+
     async fn months_are_closed_in_their_order_and_reopened_in_the_other(db: TestDb) {
         let stage = TestStore::open(db).await;
         taken(&stage, "1", 100, ("2026-10-05 10:00:00", "2026-10-05 10:00:01")).await;

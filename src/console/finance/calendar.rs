@@ -148,6 +148,15 @@ impl CalendarPage {
         format!("{PATH}/reopen?merchant={}&month={}", column.merchant, self.month.text)
     }
 
+    /// How many adjustments there are, also those that are not listed.
+    fn adjusted_rows(&self, column: &Column) -> i64 {
+        column.period.adjusted.values().map(|of| of.payments.saturating_add(of.refunds)).fold(0, i64::saturating_add)
+    }
+
+    fn is_cut(&self, column: &Column) -> bool {
+        usize::try_from(self.adjusted_rows(column)).is_ok_and(|rows| rows > column.period.adjustments.len())
+    }
+
     fn payments(&self, column: &Column) -> i64 {
         column.period.days.iter().map(|row| row.payments_fen).fold(0, i64::saturating_add)
     }

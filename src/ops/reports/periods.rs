@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::days::{DayRow, day_rows, days_of};
+use super::days::{CurrencyDay, DayRow, day_rows, days_of};
 use super::ledger::period_of;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
@@ -14,7 +14,7 @@ use crate::store::{ClosedMonth, ClosedRange, DbError, LateRow, PeriodClosing, St
 
 /// What is recorded at this very moment counts.
 const THIS_MOMENT: Duration = Duration::from_millis(1);
-/// Adjustments of a month that are listed.
+/// Adjustments of a month that are listed, and of one statement.
 const LISTED: u32 = 10_000;
 
 /// A month in Beijing, `2026-11`.
@@ -63,7 +63,7 @@ pub struct Figures {
     pub days: Vec<DayRow>,
 }
 
-/// The sums of a month in one currency.
+/// Sums in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CurrencySums {
     pub payments: i64,
@@ -72,14 +72,21 @@ pub struct CurrencySums {
     pub refunds_fen: i64,
 }
 
+impl CurrencySums {
+    fn add(&mut self, other: CurrencySums) {
+        self.payments = self.payments.saturating_add(other.payments);
+        self.payments_fen = self.payments_fen.saturating_add(other.payments_fen);
+        self.refunds = self.refunds.saturating_add(other.refunds);
+        self.refunds_fen = self.refunds_fen.saturating_add(other.refunds_fen);
+    }
+}
+
 fn other_sums(days: &[DayRow]) -> BTreeMap<String, CurrencySums> {
     let mut sums = BTreeMap::<String, CurrencySums>::new();
     for (currency, day) in days.iter().flat_map(|day| &day.others) {
-        let of = sums.entry(currency.clone()).or_default();
-        of.payments = of.payments.saturating_add(day.payments);
-        of.payments_fen = of.payments_fen.saturating_add(day.payments_fen);
-        of.refunds = of.refunds.saturating_add(day.refunds);
-        of.refunds_fen = of.refunds_fen.saturating_add(day.refunds_fen);
+        let CurrencyDay { payments, payments_fen, refunds, refunds_fen, .. } = *day;
+        let of = CurrencySums { payments, payments_fen, refunds, refunds_fen };
+        sums.entry(currency.clone()).or_default().add(of);
     }
     sums
 }
@@ -126,7 +133,79 @@ pub struct PeriodView {
     pub days: Vec<DayRow>,
     /// JSON: those of the closing, word for word, or those of now.
     pub figures: Box<RawValue>,
+    /// The first of them, oldest first.
     pub adjustments: Vec<Adjustment>,
+    /// What all of them come to, by currency.
+    pub adjusted: BTreeMap<String, CurrencySums>,
+}
+
+/// What was recorded on a day about a day of a month that was closed before, in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct AdjustedDay {
+    /// The day of recording.
+    pub day: String,
+    pub adjusts: String,
+    pub currency: String,
+}
+
+/// What counts in a range and is about days of months that were closed before.
+#[derive(Debug, Clone, Default)]
+pub struct Adjustments {
+    /// The first of them, oldest first.
+    pub listed: Vec<Adjustment>,
+    /// What all of them come to.
+    pub sums: BTreeMap<AdjustedDay, CurrencySums>,
+}
+
+impl Adjustments {
+    fn add(&mut self, row: &LateRow, closed: &[ClosedMonth]) {
+        let Some(adjustment) = adjustment(row, closed) else { return };
+        let (day, currency) = (row.recorded_at.to_beijing_day(), row.currency.clone());
+        let of = match row.is_refund {
+            false => CurrencySums { payments: 1, payments_fen: row.amount_fen, ..CurrencySums::default() },
+            true => CurrencySums { refunds: 1, refunds_fen: row.amount_fen, ..CurrencySums::default() },
+        };
+        let adjusts = adjustment.adjusts.clone();
+        self.sums.entry(AdjustedDay { day, adjusts, currency }).or_default().add(of);
+        if self.listed.len() < LISTED as usize {
+            self.listed.push(adjustment);
+        }
+    }
+
+    fn by_currency(&self) -> BTreeMap<String, CurrencySums> {
+        let mut sums = BTreeMap::<String, CurrencySums>::new();
+        for (day, of) in &self.sums {
+            sums.entry(day.currency.clone()).or_default().add(*of);
+        }
+        sums
+    }
+}
+
+/// What counts in the months of a range beside their own days.
+pub async fn adjustments(
+    store: &Store,
+    merchant: &MerchantKey,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Adjustments, DbError> {
+    let closed = store.closed_months(merchant).await?;
+    let ranges: Vec<ClosedRange> = closed.iter().filter_map(closed_range).collect();
+    let mut adjustments = Adjustments::default();
+    let mut begin = from;
+    while begin < to {
+        let end = Month::of(begin).map_or(to, |month| month.ends_at.min(to));
+        let mut after: Option<LateRow> = None;
+        loop {
+            let mut page = store.late_rows(merchant, (begin, end), ranges.clone(), (after.as_ref(), LISTED)).await?;
+            page.iter().for_each(|row| adjustments.add(row, &closed));
+            let is_last = page.len() < LISTED as usize;
+            after = page.pop();
+            if is_last {
+                break;
+            }
+        }
+        begin = end;
+    }
+    Ok(adjustments)
 }
 
 /// A month as it is, closed or open.
@@ -148,11 +227,9 @@ pub async fn period(
         }
     };
     let figures = RawValue::from_string(text).map_err(|e| DbError::Defect(format!("figures of a month: {e}")))?;
-    let closed = store.closed_months(merchant).await?;
-    let ranges = closed.iter().filter_map(closed_range).collect();
-    let late = store.late_rows(merchant, (month.begins_at, month.ends_at), ranges, LISTED).await?;
-    let adjustments = late.iter().filter_map(|row| adjustment(row, &closed)).collect();
-    Ok(PeriodView { merchant: merchant.clone(), month, closing, reopened, days, figures, adjustments })
+    let all = adjustments(store, merchant, (month.begins_at, month.ends_at)).await?;
+    let (merchant, adjusted) = (merchant.clone(), all.by_currency());
+    Ok(PeriodView { merchant, month, closing, reopened, days, figures, adjustments: all.listed, adjusted })
 }
 
 /// The figures of a month as of now.

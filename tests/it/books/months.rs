@@ -24,7 +24,7 @@ pub(super) fn at(text: &str) -> Timestamp {
 }
 
 /// Money of no order that WeChat took at one time and that was recorded at another.
-async fn taken(stage: &TestStore, number: &str, fen: i64, (paid, recorded): (&str, &str)) {
+pub(super) async fn taken(stage: &TestStore, number: &str, fen: i64, (paid, recorded): (&str, &str)) {
     let (paid, recorded) = (at(paid).as_ms(), at(recorded).as_ms());
     let sql = format!(
         "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid, amount_fen,
@@ -155,8 +155,8 @@ on_both! {
         let month = period(&stage.store, &main(), Month::parse("2026-10").unwrap(), now).await;
         let later = days("2026-10-01 00:00:00", "2026-11-02 00:00:00").await;
         stage.execute("ALTER TABLE payments_away RENAME TO payments").await.unwrap();
-        assert_eq!(october.unwrap(), around[2..33]);
-        assert_eq!(month.unwrap().days, around[2..33]);
+        assert_eq!(october.unwrap(), &around[2..33]);
+        assert_eq!(month.unwrap().days, &around[2..33]);
         assert!(later.is_err(), "a day of November");
     }
 

@@ -145,10 +145,6 @@ fn adjustment_cells(merchant: &MerchantKey, of: AdjustedDay, sums: CurrencySums,
         money(sums.refunds_fen),
     ];
     cells.extend(std::iter::repeat_n(Cell::Empty, 5));
-    cells.extend([
-        Cell::text(language.pick("调整", "adjustment")),
-        Cell::text(of.currency),
-        Cell::Day(of.adjusts),
-    ]);
+    cells.extend([Cell::text(language.pick("调整", "adjustment")), Cell::text(of.currency), Cell::Day(of.adjusts)]);
     cells
 }

@@ -110,6 +110,7 @@ fn finance_pages() -> Router<Arc<ConsoleShared>> {
         .route("/console/reconciliation/reopen", get(finance::months::ask_reopen).post(finance::months::reopen))
         .route("/console/reconciliation/{merchant}/{day}", get(finance::day::get))
         .route("/console/reconciliation/{merchant}/{day}/ask", post(finance::ask::day))
+        .route("/console/reconciliation/{merchant}/{day}/explain", post(finance::explain::day))
         .route(
             "/console/reconciliation/{merchant}/{day}/repair",
             get(finance::repair::ask).post(finance::repair::repair),

@@ -225,6 +225,10 @@ pub enum Error {
     LineNotOpen,
     #[error("WeChat keeps bills for three months: it has those of {oldest} and later days. The result stays as it is")]
     BillNotKept { oldest: String },
+    #[error("WeChat has the bills of {oldest} and later days: the day is compared with its bill")]
+    BillKept { oldest: String },
+    #[error("the day is balanced or explained, is being compared, or has open lines: explain these one by one")]
+    DayNotOpen,
     #[error("{why}")]
     NoBill { why: String },
     /// The replay's state does not allow it.
@@ -352,6 +356,8 @@ problems! {
     Error::LineNotOpen => CONFLICT "line-not-open" "Line not open";
     Error::NoBill { .. } => CONFLICT "no-bill" "WeChat gave no bill";
     Error::BillNotKept { .. } => CONFLICT "bill-not-kept" "WeChat has no such bill any more";
+    Error::BillKept { .. } => CONFLICT "bill-kept" "WeChat has the bill";
+    Error::DayNotOpen => CONFLICT "day-not-open" "Day not open";
     Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
     Error::WebhooksUsedUp => CONFLICT "webhooks-used-up" "No more webhook endpoints";
     Error::WebhooksNotConfigured => CONFLICT "webhooks-not-configured" "Webhooks not configured";

@@ -94,6 +94,7 @@ fn reconciliation_routes() -> Router<Arc<HttpShared>> {
         .route("/v1/reconciliations", get(reconciliations::list::list))
         .route("/v1/reconciliations/{merchant}/{date}", get(reconciliations::list::get))
         .route("/v1/reconciliations/{merchant}/{date}/bill", get(reconciliations::bill::get))
+        .route("/v1/reconciliations/{merchant}/{date}/explain", post(reconciliations::explain::explain))
         .route("/v1/reconciliations/{merchant}/{date}/lines", get(reconciliations::lines::list))
         .route("/v1/reconciliations/{merchant}/{date}/lines/{id}/resolve", post(reconciliations::lines::resolve))
         .route("/v1/reconciliations/{merchant}/{date}/repair", post(reconciliations::lines::repair))

@@ -54,6 +54,27 @@ impl LineClass {
     pub const fn is_difference(self) -> bool {
         !matches!(self, LineClass::Matched | LineClass::Carried)
     }
+
+    /// Its name in finance's Chinese.
+    pub const fn chinese(self) -> &'static str {
+        match self {
+            LineClass::MissingHere => "长款",
+            LineClass::MissingInBill => "短款",
+            LineClass::Amount => "金额不一致",
+            LineClass::Fee => "手续费差异",
+            LineClass::Status => "状态不一致",
+            LineClass::Duplicate => "重复",
+            LineClass::RefundMissingHere => "退款单边（账单有）",
+            LineClass::RefundMissingInBill => "退款单边（账簿有）",
+            LineClass::RefundAmount => "退款金额不一致",
+            LineClass::RefundPending => "退款处理中",
+            LineClass::RefundReversed => "退款失败",
+            LineClass::Currency => "币种不一致",
+            LineClass::Foreign => "其他系统",
+            LineClass::Carried => "跨日",
+            LineClass::Matched => "一致",
+        }
+    }
 }
 
 /// How a line stands.

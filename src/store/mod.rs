@@ -96,6 +96,7 @@ pub use queue::{IntakeLog, IntakeStep};
 pub use reconciliation::accounts::{DayPlace, DayRange};
 pub use reconciliation::asks::{DueDay, FailedRun};
 pub use reconciliation::bills::{BillKind, BillNote, BillState};
+pub use reconciliation::explain::{DayNote, ExplainedDay};
 pub use reconciliation::finish::FinishedRun;
 pub use reconciliation::lines::RunKey;
 pub use reconciliation::missing::MissingBills;

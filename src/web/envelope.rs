@@ -247,6 +247,8 @@ impl From<Error> for Failure {
             | Error::DeadLetterEnded
             | Error::LineNotOpen
             | Error::BillNotKept { .. }
+            | Error::BillKept { .. }
+            | Error::DayNotOpen
             | Error::NoBill { .. }
             | Error::KeyReused
             | Error::TooManyStreams

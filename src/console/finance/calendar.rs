@@ -14,7 +14,7 @@ use crate::console::state::Console;
 use crate::console::ui::status::Status;
 use crate::console::viewer::Viewer;
 use crate::ids::MerchantKey;
-use crate::ops::reports::{DayRow, DayState, Month, PeriodView, frozen_or_now, period};
+use crate::ops::reports::{DayRow, DayState, Month, PeriodView, period};
 use crate::store::Right;
 
 pub const PATH: &str = "/console/reconciliation";
@@ -24,7 +24,6 @@ const COLUMNS: usize = 12;
 /// A merchant of the page, and its month.
 struct Column {
     merchant: MerchantKey,
-    days: Vec<DayRow>,
     period: PeriodView,
 }
 
@@ -71,9 +70,8 @@ pub async fn get(app: Console, viewer: Viewer, query: Filters) -> Result<Respons
     let shown = shown.filter(|key| named.as_ref().is_none_or(|named| named.contains(key))).take(COLUMNS);
     let mut columns = Vec::new();
     for merchant in shown {
-        let days = frozen_or_now(&app.store, merchant, (month.begins_at, month.ends_at), now).await?;
         let period = period(&app.store, merchant, month.clone(), now).await?;
-        columns.push(Column { merchant: merchant.clone(), days, period });
+        columns.push(Column { merchant: merchant.clone(), period });
     }
     let beside = |at: Timestamp| Month::of(at).map(|month| query.with(PATH, "month", &month.text)).unwrap_or_default();
     let around = [
@@ -97,12 +95,13 @@ pub async fn get(app: Console, viewer: Viewer, query: Filters) -> Result<Respons
 
 impl CalendarPage {
     fn days(&self) -> Vec<&str> {
-        self.columns.first().map(|column| column.days.iter().map(|row| row.day.as_str()).collect()).unwrap_or_default()
+        let days = self.columns.first().map(|column| column.period.days.as_slice()).unwrap_or_default();
+        days.iter().map(|row| row.day.as_str()).collect()
     }
 
     /// A merchant and its day, by the number of the day.
     fn cells(&self, n: &usize) -> Vec<(&MerchantKey, &DayRow)> {
-        self.columns.iter().filter_map(|column| Some((&column.merchant, column.days.get(*n)?))).collect()
+        self.columns.iter().filter_map(|column| Some((&column.merchant, column.period.days.get(*n)?))).collect()
     }
 
     fn status(&self, row: &DayRow) -> Status {
@@ -112,7 +111,7 @@ impl CalendarPage {
     /// Days of a merchant whose bill was never asked for.
     fn missing(&self, column: &Column) -> usize {
         let is_missing = |row: &&DayRow| row.state == DayState::Missing;
-        column.days.iter().filter(is_missing).count()
+        column.period.days.iter().filter(is_missing).count()
     }
 
     /// The day's proof, or its books where it is not over.
@@ -149,11 +148,20 @@ impl CalendarPage {
         format!("{PATH}/reopen?merchant={}&month={}", column.merchant, self.month.text)
     }
 
+    /// How many adjustments there are, also those that are not listed.
+    fn adjusted_rows(&self, column: &Column) -> i64 {
+        column.period.adjusted.values().map(|of| of.payments.saturating_add(of.refunds)).fold(0, i64::saturating_add)
+    }
+
+    fn is_cut(&self, column: &Column) -> bool {
+        usize::try_from(self.adjusted_rows(column)).is_ok_and(|rows| rows > column.period.adjustments.len())
+    }
+
     fn payments(&self, column: &Column) -> i64 {
-        column.days.iter().map(|row| row.payments_fen).fold(0, i64::saturating_add)
+        column.period.days.iter().map(|row| row.payments_fen).fold(0, i64::saturating_add)
     }
 
     fn refunds(&self, column: &Column) -> i64 {
-        column.days.iter().map(|row| -row.refunds_fen).fold(0, i64::saturating_add)
+        column.period.days.iter().map(|row| -row.refunds_fen).fold(0, i64::saturating_add)
     }
 }

@@ -23,7 +23,7 @@ use crate::console::ui::reason;
 use crate::console::ui::status::Status;
 use crate::console::viewer::Viewer;
 use crate::ids::MerchantKey;
-use crate::ops::reconciliation::{Resolved, line, lines, progress, resolve as explain};
+use crate::ops::reconciliation::{Resolved, is_explainable, line, lines, progress, resolve as explain};
 use crate::ops::reports::{DayState, Proof, proof};
 use crate::reconciliation::LineClass;
 use crate::store::{Right, Work};
@@ -45,6 +45,8 @@ struct MissingPage {
     ledger: String,
     /// Whether its bill can be asked for.
     is_over: bool,
+    /// Whether WeChat no longer has it.
+    is_explainable: bool,
 }
 
 #[derive(Template)]
@@ -62,6 +64,7 @@ struct DayPage {
     first: Option<String>,
     next: Option<String>,
     may_export: bool,
+    is_explainable: bool,
 }
 
 /// The merchant of an address, if the user sees it, and the day.
@@ -91,6 +94,7 @@ pub async fn get(app: Console, viewer: Viewer, Path(name): Path<Named>, query: F
                 path: links::reconciliation(&merchant.key, &name.1),
                 ledger: links::ledger(&merchant.key, &name.1),
                 is_over: day.ends_at() <= frame.now,
+                is_explainable: is_explainable(day, None, frame.now),
                 frame,
             });
         }
@@ -101,7 +105,9 @@ pub async fn get(app: Console, viewer: Viewer, Path(name): Path<Named>, query: F
     let shown = lines(&app.store, &proof.day, class, after, LIMIT).await?;
     let path = links::reconciliation(&proof.day.merchant, &proof.day.day);
     let repair = progress(&app.store, &proof.day).await?;
+    let day = BillDay::parse(&proof.day.day).ok();
     page(&DayPage {
+        is_explainable: day.is_some_and(|day| is_explainable(day, Some(&proof.day), frame.now)),
         progress: repair.as_ref().map(|repair| Progress::new(&frame, t, repair)),
         lines: shown.rows.iter().map(|line| LineView::new(line, &frame, t)).collect(),
         facts: facts(&frame, t, &proof),
@@ -135,6 +141,9 @@ fn facts(frame: &Frame, t: &'static FinanceWords, proof: &Proof) -> Facts {
         Some((t.asked_at, Cell::Time(frame.time(&day.asked_at)))),
         day.finished_at.map(|at| (t.finished_at, Cell::Time(frame.time(&at)))),
         day.next_at.filter(|_| day.work == Work::Idle).map(|at| (t.next_at, Cell::Time(frame.time(&at)))),
+        day.explained.as_ref().map(|note| (t.day_explained, Cell::Text(note.note.clone()))),
+        day.explained.as_ref().map(|note| (t.explained_by, Cell::Text(note.by.clone()))),
+        day.explained.as_ref().map(|note| (t.explained_at, Cell::Time(frame.time(&note.at)))),
     ];
     Facts { rows: rows.into_iter().flatten().collect() }
 }

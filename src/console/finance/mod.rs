@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod calendar;
 pub mod day;
+pub mod explain;
 pub mod export;
 pub mod ledger;
 mod lines;

@@ -114,14 +114,17 @@ fn open_days(frame: &Frame, merchant: &MerchantKey, days: &[DayRow]) -> Vec<Open
 
 fn facts(frame: &Frame, t: &'static FinanceWords, (merchant, month): (&MerchantKey, &Month), days: &[DayRow]) -> Facts {
     let sum = |of: fn(&DayRow) -> i64| days.iter().map(of).fold(0, i64::saturating_add);
-    Facts {
-        rows: vec![
-            (frame.w.merchant, Cell::Text(merchant.to_string())),
-            (t.month, Cell::Text(month.text.clone())),
-            (t.payments, Cell::Money(frame.money(sum(|day| day.payments_fen)))),
-            (t.refunds, Cell::Money(frame.money(-sum(|day| day.refunds_fen)))),
-        ],
+    let explained: Vec<&str> = days.iter().filter(|day| day.explained.is_some()).map(|day| day.day.as_str()).collect();
+    let mut rows = vec![
+        (frame.w.merchant, Cell::Text(merchant.to_string())),
+        (t.month, Cell::Text(month.text.clone())),
+        (t.payments, Cell::Money(frame.money(sum(|day| day.payments_fen)))),
+        (t.refunds, Cell::Money(frame.money(-sum(|day| day.refunds_fen)))),
+    ];
+    if !explained.is_empty() {
+        rows.push((t.explained_days, Cell::Text(explained.join(", "))));
     }
+    Facts { rows }
 }
 
 /// The preview and the reason.

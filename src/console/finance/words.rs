@@ -85,6 +85,19 @@ words! {
         says_not_over: "该日尚未结束。", "The day is not over.";
         says_not_kept: "微信只保留三个月的账单，原结果不变。",
             "WeChat keeps bills for three months: the result stays as it is.";
+        explain_day: "说明该日", "Explain the day";
+        will_explain_day: "微信已不再保留该日的账单，无法对账。填写说明后，该月可以关账；说明写入审计记录和关账数字。",
+            "WeChat no longer has the bill of this day. With a note its month can be closed; the note is in the audit \
+             and in the figures of the closing.";
+        day_explained: "整日说明", "Explained as a whole";
+        explained_by: "说明人", "Explained by";
+        explained_at: "说明时间", "Explained";
+        whole_day: "整日说明", "as a whole";
+        explained_days: "整日说明的日期", "Days explained as a whole";
+        says_day_explained: "该日已说明。", "The day is explained.";
+        says_kept: "微信仍保留该日账单，请对账。", "WeChat has the bill of this day: compare it.";
+        says_day_not_open: "该日已平账、已说明、正在对账，或有待处理的差异。",
+            "The day is balanced or explained, is being compared, or has open lines.";
         says_none_missing: "没有缺少的账单。", "No bill is missing.";
         days_asked: "天已开始对账。", "days will be compared.";
         never_asked: "尚未获取该日的账单。", "The bill of this day has not been asked for.";
@@ -135,23 +148,24 @@ words! {
 /// The name of a class; of one that is not known here, its own.
 pub fn class_word(class: &str, lang: Lang) -> &str {
     let Some(known) = LineClass::parse(class) else { return class };
-    match known {
-        LineClass::MissingHere => lang.pick("长款", "missing here"),
-        LineClass::MissingInBill => lang.pick("短款", "missing in the bill"),
-        LineClass::Amount => lang.pick("金额不一致", "amount"),
-        LineClass::Fee => lang.pick("手续费差异", "fee"),
-        LineClass::Status => lang.pick("状态不一致", "status"),
-        LineClass::Duplicate => lang.pick("重复", "duplicate"),
-        LineClass::RefundMissingHere => lang.pick("退款单边（账单有）", "refund missing here"),
-        LineClass::RefundMissingInBill => lang.pick("退款单边（账簿有）", "refund missing in the bill"),
-        LineClass::RefundAmount => lang.pick("退款金额不一致", "refund amount"),
-        LineClass::RefundPending => lang.pick("退款处理中", "refund pending"),
-        LineClass::RefundReversed => lang.pick("退款失败", "refund reversed"),
-        LineClass::Currency => lang.pick("币种不一致", "currency"),
-        LineClass::Foreign => lang.pick("其他系统", "another system's"),
-        LineClass::Carried => lang.pick("跨日", "carried"),
-        LineClass::Matched => lang.pick("一致", "matched"),
-    }
+    let english = match known {
+        LineClass::MissingHere => "missing here",
+        LineClass::MissingInBill => "missing in the bill",
+        LineClass::Amount => "amount",
+        LineClass::Fee => "fee",
+        LineClass::Status => "status",
+        LineClass::Duplicate => "duplicate",
+        LineClass::RefundMissingHere => "refund missing here",
+        LineClass::RefundMissingInBill => "refund missing in the bill",
+        LineClass::RefundAmount => "refund amount",
+        LineClass::RefundPending => "refund pending",
+        LineClass::RefundReversed => "refund reversed",
+        LineClass::Currency => "currency",
+        LineClass::Foreign => "another system's",
+        LineClass::Carried => "carried",
+        LineClass::Matched => "matched",
+    };
+    lang.pick(known.chinese(), english)
 }
 
 /// The name of a row of the ledger.

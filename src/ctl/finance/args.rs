@@ -102,6 +102,14 @@ pub enum ReconcileCommand {
         #[arg(long)]
         note: String,
     },
+    /// Explains a day whose bill WeChat no longer has, so that its month can be closed.
+    Explain {
+        #[command(flatten)]
+        day: Day,
+        /// What explains it.
+        #[arg(long)]
+        note: String,
+    },
     /// What would be repaired of a day; with --yes it is, by queries at WeChat.
     Repair {
         #[command(flatten)]

@@ -37,6 +37,14 @@ const ADJUSTMENTS: &[Column] = &[
     ("", "/currency"),
 ];
 
+const ADJUSTED: &[Column] = &[
+    ("CURRENCY", "/currency"),
+    ("PAYMENTS", "/payments"),
+    ("AMOUNT", "/payments_fen"),
+    ("REFUNDS", "/refunds"),
+    ("AMOUNT", "/refunds_fen"),
+];
+
 pub async fn periods(api: &Api, command: PeriodsCommand, out: &mut Printer) -> Result<Exit, Failure> {
     match command {
         PeriodsCommand::List { merchant } => {
@@ -74,6 +82,12 @@ fn rows<'a>(answer: &'a Value, pointer: &str) -> &'a [Value] {
     answer.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+fn with_currency(currency: &str, of: &Value) -> Value {
+    let mut row = of.clone();
+    row["currency"] = currency.into();
+    row
+}
+
 fn shown(period: &Value, out: &mut Printer) -> Result<Exit, Failure> {
     if out.is_json() {
         out.json(period)?;
@@ -84,6 +98,11 @@ fn shown(period: &Value, out: &mut Printer) -> Result<Exit, Failure> {
     if !adjustments.is_empty() {
         out.line("")?;
         out.table(adjustments, ADJUSTMENTS, "")?;
+        // The list may be cut; the sums are of all.
+        let sums = period["adjustments_by_currency"].as_object().into_iter().flatten();
+        let sums: Vec<Value> = sums.map(|(currency, of)| with_currency(currency, of)).collect();
+        out.line("")?;
+        out.table(&sums, ADJUSTED, "")?;
     }
     let text = |name: &str| period[name].as_str().unwrap_or_default();
     match text("state") {

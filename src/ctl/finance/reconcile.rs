@@ -44,6 +44,9 @@ const DAY: &[Column] = &[
     ("waits for", "/repair/waits_for"),
     ("stopped by", "/repair/stopped_by"),
     ("error", "/error"),
+    ("explained by", "/explained/by"),
+    ("explained at", "/explained/at"),
+    ("note", "/explained/note"),
     ("next try", "/next_try_at"),
 ];
 const OTHERS: &[Column] = &[
@@ -113,6 +116,9 @@ pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) 
                 out.record(&line, LINES)?;
             }
             Ok(Exit::Ok)
+        }
+        ReconcileCommand::Explain { day, note } => {
+            shown(&api.post(&path(&day, "/explain"), &json!({"note": note})).await?, out)
         }
         ReconcileCommand::Repair { day, reason, stop: true, .. } => stop(api, &day, &reason, out).await,
         ReconcileCommand::Repair { day, reason, yes, .. } => repair(api, &day, reason, yes, out).await,

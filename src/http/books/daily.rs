@@ -3,6 +3,7 @@
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
 
 use super::file::answer;
@@ -14,7 +15,8 @@ use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::MerchantKey;
 use crate::ops::reports::{
-    DetailSource, FileKind, Further, Language, MAX_COLUMNS, MAX_DAYS, daily_sheet, detail_sheet, frozen_or_now,
+    AdjustedDay, CurrencySums, DetailSource, FileKind, Further, Language, MAX_COLUMNS, MAX_DAYS, adjustments,
+    daily_sheet, detail_sheet, frozen_or_now,
 };
 
 pub struct DailyQuery {
@@ -55,6 +57,16 @@ impl QueryParams for DailyQuery {
     }
 }
 
+/// What was recorded on a day about a day of a month that was closed before.
+#[derive(Serialize)]
+struct AdjustmentJson<'a> {
+    merchant: &'a MerchantKey,
+    #[serde(flatten)]
+    of: AdjustedDay,
+    #[serde(flatten)]
+    sums: CurrencySums,
+}
+
 /// The days of a range, those of closed months as they were then.
 pub async fn get(
     app: HttpState,
@@ -69,15 +81,17 @@ pub async fn get(
     if let Some(kind) = query.kind {
         return answer(daily_sheet(&app.store, &merchants, range, (query.language, now)).await?, kind).await;
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut adjusted) = (Vec::new(), Vec::new());
     for merchant in &merchants {
+        let adjustments = adjustments(&app.store, merchant, range).await?.sums;
+        adjusted.extend(adjustments.into_iter().map(|(of, sums)| AdjustmentJson { merchant, of, sums }));
         for row in frozen_or_now(&app.store, merchant, range, now).await? {
             let mut row = json!(row);
             row["merchant"] = json!(merchant);
             rows.push(row);
         }
     }
-    Ok(axum::Json(json!({"days": rows})).into_response())
+    Ok(axum::Json(json!({"days": rows, "adjustments": adjusted})).into_response())
 }
 
 pub struct DetailQuery {

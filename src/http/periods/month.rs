@@ -52,6 +52,7 @@ pub fn period_json(view: &PeriodView) -> Result<String, Error> {
     };
     value["reopened"] = view.reopened.iter().map(closing_json).collect();
     value["adjustments"] = json!(view.adjustments);
+    value["adjustments_by_currency"] = json!(view.adjusted);
     let Some(rest) = value.to_string().strip_prefix('{').map(str::to_owned) else {
         return Err(Error::Internal { internal: "a month without JSON".to_owned() });
     };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::ops::reconciliation::{MendOutcome, PlanItem};
 use crate::reconciliation::{BillFigures, CurrencyFigures, LedgerFigures, Loops};
-use crate::store::{DayRepair, Line, Reconciliation};
+use crate::store::{DayNote, DayRepair, Line, Reconciliation};
 use crate::wechat::v2::bill::Yuan;
 
 /// The bill's sums.
@@ -130,6 +130,8 @@ pub struct DayJson<'a> {
     /// How the newest result stands, whatever is being done now.
     result: Option<&'static str>,
     error: Option<&'a str>,
+    /// The note that explains the day as a whole, in the place of a comparison.
+    explained: Option<&'a DayNote>,
     bill: Option<BillJson>,
     ledger: Option<LedgerJson>,
     /// The same of other currencies than yuan: nothing is added up across currencies.
@@ -164,6 +166,7 @@ impl<'a> DayJson<'a> {
             state: day.state(),
             result: result.map(|state| state.as_str()),
             error: day.error.as_deref(),
+            explained: day.explained.as_ref(),
             bill: has_sums.then(|| BillJson::of(&day.bill)),
             ledger: has_sums.then(|| LedgerJson::of(&day.ledger)),
             others: day.others.iter().map(|(currency, of)| (currency.as_str(), CurrencyJson::of(of))).collect(),

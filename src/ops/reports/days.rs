@@ -8,7 +8,7 @@ use super::reconciled::{DayState, MAX_DAYS, ReconciledBill, reconciled, without_
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::reconciliation::YUAN;
-use crate::store::{DaySums, DbError, Store};
+use crate::store::{DayNote, DaySums, DbError, Store};
 
 /// A day of a merchant: what its books have, and what its reconciliation says. Amounts in yuan alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct DayRow {
     pub differences_fen: Option<i64>,
     /// `missing` where the day was not reconciled, `not_due` where it cannot be yet.
     pub state: DayState,
+    /// What explains the day in the place of a comparison with WeChat's bill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<DayNote>,
     /// The same sums of other currencies: nothing is added up across currencies.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<String, CurrencyDay>,
@@ -80,19 +83,22 @@ pub async fn day_rows(
         for (currency, bill) in reconciled.iter().flat_map(|day| &day.others) {
             add_bill(others.entry(currency.clone()).or_default(), bill);
         }
+        // A day that was explained without any result has no lines.
+        let compared = reconciled.filter(|day| day.explained.is_none() || day.bill.is_some() || day.is_mixed);
         let bill = reconciled.and_then(|day| day.bill.clone());
         DayRow {
             payments: ours.payments,
             payments_fen: ours.payments_fen,
             refunds: ours.refunds,
             refunds_fen: ours.refunds_fen,
-            differences: reconciled.map(|day| day.differences),
+            differences: compared.map(|day| day.differences),
             coupons_fen: bill.as_ref().map(|bill| bill.coupons_fen),
-            differences_fen: reconciled
+            differences_fen: compared
                 .filter(|day| !day.is_mixed)
                 .map(|_| bill.as_ref().map_or(0, |bill| bill.differences_fen)),
             net: bill.as_ref().map(|bill| bill.net.clone()),
             fees: bill.map(|bill| bill.fees),
+            explained: reconciled.and_then(|day| day.explained.clone()),
             state: reconciled.map_or_else(|| without_result(*begin, recorded_before), |day| day.state),
             others,
             day,

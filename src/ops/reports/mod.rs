@@ -25,7 +25,9 @@ pub use days::{CurrencyDay, DayRow, day_rows};
 pub use detail::{DetailSource, Further, MAX_COLUMNS, detail_sheet};
 pub use ledger::{LedgerLine, LedgerPage, LedgerPlace, Period, ledger_page, ledger_sheet, period_of, row_id, row_kind};
 pub use ledger_fees::ledger_fees;
-pub use periods::{Adjustment, Figures, Month, PeriodView, frozen_or_now, period};
+pub use periods::{
+    AdjustedDay, Adjustment, Adjustments, CurrencySums, Figures, Month, PeriodView, adjustments, frozen_or_now, period,
+};
 pub use proof::{Proof, proof};
 pub use ready::ready_to_close;
 pub use reconciled::{DayState, MAX_DAYS, ReconciledDay, decimal as fee_text, reconciled};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::days::{DayRow, day_rows};
+use super::days::{CurrencyDay, DayRow, day_rows, days_of};
 use super::ledger::period_of;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
@@ -14,7 +14,7 @@ use crate::store::{ClosedMonth, ClosedRange, DbError, LateRow, PeriodClosing, St
 
 /// What is recorded at this very moment counts.
 const THIS_MOMENT: Duration = Duration::from_millis(1);
-/// Adjustments of a month that are listed.
+/// Adjustments of a month that are listed, and of one statement.
 const LISTED: u32 = 10_000;
 
 /// A month in Beijing, `2026-11`.
@@ -63,7 +63,7 @@ pub struct Figures {
     pub days: Vec<DayRow>,
 }
 
-/// The sums of a month in one currency.
+/// Sums in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CurrencySums {
     pub payments: i64,
@@ -72,14 +72,21 @@ pub struct CurrencySums {
     pub refunds_fen: i64,
 }
 
+impl CurrencySums {
+    fn add(&mut self, other: CurrencySums) {
+        self.payments = self.payments.saturating_add(other.payments);
+        self.payments_fen = self.payments_fen.saturating_add(other.payments_fen);
+        self.refunds = self.refunds.saturating_add(other.refunds);
+        self.refunds_fen = self.refunds_fen.saturating_add(other.refunds_fen);
+    }
+}
+
 fn other_sums(days: &[DayRow]) -> BTreeMap<String, CurrencySums> {
     let mut sums = BTreeMap::<String, CurrencySums>::new();
     for (currency, day) in days.iter().flat_map(|day| &day.others) {
-        let of = sums.entry(currency.clone()).or_default();
-        of.payments = of.payments.saturating_add(day.payments);
-        of.payments_fen = of.payments_fen.saturating_add(day.payments_fen);
-        of.refunds = of.refunds.saturating_add(day.refunds);
-        of.refunds_fen = of.refunds_fen.saturating_add(day.refunds_fen);
+        let CurrencyDay { payments, payments_fen, refunds, refunds_fen, .. } = *day;
+        let of = CurrencySums { payments, payments_fen, refunds, refunds_fen };
+        sums.entry(currency.clone()).or_default().add(of);
     }
     sums
 }
@@ -122,9 +129,83 @@ pub struct PeriodView {
     pub closing: Option<PeriodClosing>,
     /// The closings that were reopened, the newest first.
     pub reopened: Vec<PeriodClosing>,
+    /// Its days, those of the figures.
+    pub days: Vec<DayRow>,
     /// JSON: those of the closing, word for word, or those of now.
     pub figures: Box<RawValue>,
+    /// The first of them, oldest first.
     pub adjustments: Vec<Adjustment>,
+    /// What all of them come to, by currency.
+    pub adjusted: BTreeMap<String, CurrencySums>,
+}
+
+/// What was recorded on a day about a day of a month that was closed before, in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct AdjustedDay {
+    /// The day of recording.
+    pub day: String,
+    pub adjusts: String,
+    pub currency: String,
+}
+
+/// What counts in a range and is about days of months that were closed before.
+#[derive(Debug, Clone, Default)]
+pub struct Adjustments {
+    /// The first of them, oldest first.
+    pub listed: Vec<Adjustment>,
+    /// What all of them come to.
+    pub sums: BTreeMap<AdjustedDay, CurrencySums>,
+}
+
+impl Adjustments {
+    fn add(&mut self, row: &LateRow, closed: &[ClosedMonth]) {
+        let Some(adjustment) = adjustment(row, closed) else { return };
+        let (day, currency) = (row.recorded_at.to_beijing_day(), row.currency.clone());
+        let of = match row.is_refund {
+            false => CurrencySums { payments: 1, payments_fen: row.amount_fen, ..CurrencySums::default() },
+            true => CurrencySums { refunds: 1, refunds_fen: row.amount_fen, ..CurrencySums::default() },
+        };
+        let adjusts = adjustment.adjusts.clone();
+        self.sums.entry(AdjustedDay { day, adjusts, currency }).or_default().add(of);
+        if self.listed.len() < LISTED as usize {
+            self.listed.push(adjustment);
+        }
+    }
+
+    fn by_currency(&self) -> BTreeMap<String, CurrencySums> {
+        let mut sums = BTreeMap::<String, CurrencySums>::new();
+        for (day, of) in &self.sums {
+            sums.entry(day.currency.clone()).or_default().add(*of);
+        }
+        sums
+    }
+}
+
+/// What counts in the months of a range beside their own days.
+pub async fn adjustments(
+    store: &Store,
+    merchant: &MerchantKey,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Adjustments, DbError> {
+    let closed = store.closed_months(merchant).await?;
+    let ranges: Vec<ClosedRange> = closed.iter().filter_map(closed_range).collect();
+    let mut adjustments = Adjustments::default();
+    let mut begin = from;
+    while begin < to {
+        let end = Month::of(begin).map_or(to, |month| month.ends_at.min(to));
+        let mut after: Option<LateRow> = None;
+        loop {
+            let mut page = store.late_rows(merchant, (begin, end), ranges.clone(), (after.as_ref(), LISTED)).await?;
+            page.iter().for_each(|row| adjustments.add(row, &closed));
+            let is_last = page.len() < LISTED as usize;
+            after = page.pop();
+            if is_last {
+                break;
+            }
+        }
+        begin = end;
+    }
+    Ok(adjustments)
 }
 
 /// A month as it is, closed or open.
@@ -138,16 +219,17 @@ pub async fn period(
     let closings = store.period_closings(Some(one), Some(&month.text), 100).await?;
     let (reopened, in_force): (Vec<_>, Vec<_>) = closings.into_iter().partition(|closing| closing.reopened.is_some());
     let closing = in_force.into_iter().next();
-    let text = match &closing {
-        Some(closing) => closing.figures.clone(),
-        None => text_of(&figures(store, merchant, &month, now.after(THIS_MOMENT)).await?)?,
+    let (text, days) = match &closing {
+        Some(closing) => (closing.figures.clone(), frozen(closing)?),
+        None => {
+            let figures = figures(store, merchant, &month, now.after(THIS_MOMENT)).await?;
+            (text_of(&figures)?, figures.days)
+        }
     };
     let figures = RawValue::from_string(text).map_err(|e| DbError::Defect(format!("figures of a month: {e}")))?;
-    let closed = store.closed_months(merchant).await?;
-    let ranges = closed.iter().filter_map(closed_range).collect();
-    let late = store.late_rows(merchant, (month.begins_at, month.ends_at), ranges, LISTED).await?;
-    let adjustments = late.iter().filter_map(|row| adjustment(row, &closed)).collect();
-    Ok(PeriodView { merchant: merchant.clone(), month, closing, reopened, figures, adjustments })
+    let all = adjustments(store, merchant, (month.begins_at, month.ends_at)).await?;
+    let (merchant, adjusted) = (merchant.clone(), all.by_currency());
+    Ok(PeriodView { merchant, month, closing, reopened, days, figures, adjustments: all.listed, adjusted })
 }
 
 /// The figures of a month as of now.
@@ -183,7 +265,13 @@ fn adjustment(row: &LateRow, closed: &[ClosedMonth]) -> Option<Adjustment> {
     })
 }
 
-/// The days of a range: those of closed months as they were then.
+/// The days of a closing.
+fn frozen(closing: &PeriodClosing) -> Result<Vec<DayRow>, DbError> {
+    let figures: Result<Figures, _> = serde_json::from_str(&closing.figures);
+    figures.map(|figures| figures.days).map_err(|e| DbError::Defect(format!("figures of {}: {e}", closing.month)))
+}
+
+/// The days of a range: those of closed months as they were then. What a closing froze is not summed again.
 pub async fn frozen_or_now(
     store: &Store,
     merchant: &MerchantKey,
@@ -191,23 +279,30 @@ pub async fn frozen_or_now(
     now: Timestamp,
 ) -> Result<Vec<DayRow>, DbError> {
     let one = std::slice::from_ref(merchant);
-    let mut rows = day_rows(store, merchant, (from, to), now.after(THIS_MOMENT)).await?;
-    let months: Vec<&str> = rows.iter().filter_map(|row| row.day.get(..7)).collect();
-    let mut closed: Vec<String> = store.closed_months(merchant).await?.into_iter().map(|month| month.month).collect();
-    closed.retain(|month| months.contains(&month.as_str()));
-    for month in closed {
-        for closing in store.period_closings(Some(one), Some(&month), 100).await? {
-            if closing.reopened.is_some() {
-                continue;
-            }
-            let frozen: Figures = serde_json::from_str(&closing.figures)
-                .map_err(|e| DbError::Defect(format!("figures of {month}: {e}")))?;
-            for day in frozen.days {
-                if let Some(row) = rows.iter_mut().find(|row| row.day == day.day) {
-                    *row = day;
-                }
-            }
+    let mut closed = BTreeMap::<String, DayRow>::new();
+    for month in store.closed_months(merchant).await? {
+        if closed_range(&month).is_none_or(|range| range.begins_at >= to || range.ends_at <= from) {
+            continue;
         }
+        let closings = store.period_closings(Some(one), Some(&month.month), 100).await?;
+        for closing in closings.iter().filter(|closing| closing.reopened.is_none()) {
+            closed.extend(frozen(closing)?.into_iter().map(|day| (day.day.clone(), day)));
+        }
+    }
+    let now = now.after(THIS_MOMENT);
+    let (mut rows, mut open_from) = (Vec::new(), None);
+    for begin in days_of(from, to) {
+        let Some(row) = closed.remove(&begin.to_beijing_day()) else {
+            open_from = open_from.or(Some(begin));
+            continue;
+        };
+        if let Some(open_from) = open_from.take() {
+            rows.extend(day_rows(store, merchant, (open_from, begin), now).await?);
+        }
+        rows.push(row);
+    }
+    if let Some(open_from) = open_from {
+        rows.extend(day_rows(store, merchant, (open_from, to), now).await?);
     }
     Ok(rows)
 }

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::reconcile::{has_missed_noon, oldest};
 use crate::reconciliation::{BillFigures, BillSide, LineKind};
-use crate::store::{DayFilter, DbError, Line, Reconciliation, Store};
+use crate::store::{DayFilter, DayNote, DbError, Line, Reconciliation, Store};
 use crate::wechat::v2::bill::BillDay;
 
 /// How far a day is reconciled.
@@ -71,6 +71,8 @@ pub struct ReconciledDay {
     pub differences: i64,
     /// Whether its sums are not known per currency.
     pub is_mixed: bool,
+    /// What explains the day in the place of a comparison.
+    pub explained: Option<DayNote>,
     /// Of other currencies.
     pub others: BTreeMap<String, ReconciledBill>,
 }
@@ -134,6 +136,7 @@ fn of_day(day: &Reconciliation, now: Timestamp) -> ReconciledDay {
         bill: has_sums.then_some(yuan),
         differences: day.differences,
         is_mixed: day.is_mixed,
+        explained: day.explained.clone(),
         others: others.filter(|_| has_result).collect(),
     }
 }

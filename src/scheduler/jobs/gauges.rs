@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ops::reason::ReasonClass;
-use crate::reconcile::newest_missed;
+use crate::reconcile::{newest_missed, oldest};
 use crate::reconciliation::LineClass;
 use crate::refund::RefundState;
 use crate::scheduler::job::Context;
@@ -53,7 +53,9 @@ async fn bills(ctx: &Context) -> Result<(), JobError> {
         let count = open.iter().find(|(name, _)| name == class.as_str()).map_or(0, |(_, n)| *n);
         ctx.shown.set(telemetry::RECONCILE_MISMATCHES, &[("class", class.as_str())], count as f64);
     }
-    let missed = newest_missed(ctx.clock.now());
+    // Of an older day WeChat has no bill any more: no wait brings it.
+    let now = ctx.clock.now();
+    let (oldest, newest) = (oldest(now).to_string(), newest_missed(now));
     for merchant in &ctx.config.merchants {
         ctx.shown.set(telemetry::RECONCILE_RED_DAYS, &[("merchant", merchant.key.as_str())], 0.0);
         ctx.shown.set(telemetry::BILLS_MISSING, &[("merchant", merchant.key.as_str())], 0.0);
@@ -61,7 +63,7 @@ async fn bills(ctx: &Context) -> Result<(), JobError> {
     for (merchant, count) in ctx.store.red_days().await? {
         ctx.shown.set(telemetry::RECONCILE_RED_DAYS, &[("merchant", &merchant)], count as f64);
     }
-    for (merchant, count) in ctx.store.missing_bills(&missed).await? {
+    for (merchant, count) in ctx.store.missing_bills((oldest.as_str(), newest.as_str())).await? {
         ctx.shown.set(telemetry::BILLS_MISSING, &[("merchant", &merchant)], count as f64);
     }
     Ok(())

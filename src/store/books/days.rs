@@ -75,13 +75,14 @@ impl Store {
         Ok(days)
     }
 
-    /// Money that was recorded in a range about months that were closed before, oldest first.
+    /// Money that was recorded in a range about months that were closed before, oldest first: up to `limit` rows behind
+    /// the row `after`.
     pub async fn late_rows(
         &self,
         merchant: &MerchantKey,
         (from, to): (Timestamp, Timestamp),
         closed: Vec<ClosedRange>,
-        limit: u32,
+        (after, limit): (Option<&LateRow>, u32),
     ) -> Result<Vec<LateRow>, DbError> {
         let is_late = |range: &ClosedRange| {
             let [begins, ends, cut] = [range.begins_at, range.ends_at, range.cut_at].map(Timestamp::as_ms);
@@ -92,8 +93,16 @@ impl Store {
             return Ok(Vec::new());
         }
         let late = late.join(" OR ");
-        let sql = format!("SELECT * FROM ({LATE}) AS l WHERE {late} ORDER BY recorded_at_ms, number LIMIT {limit}");
-        let values = [merchant.as_str().into(), from.as_ms().into(), to.as_ms().into()];
+        let mut values: Vec<Value> = vec![merchant.as_str().into(), from.as_ms().into(), to.as_ms().into()];
+        let behind = after.map_or(String::new(), |row| {
+            values.push(row.number.as_str().into());
+            let (recorded, is_refund) = (row.recorded_at.as_ms(), i32::from(row.is_refund));
+            format!("AND (recorded_at_ms, is_refund, number) > ({recorded}, {is_refund}, $4)")
+        });
+        let sql = format!(
+            "SELECT * FROM ({LATE}) AS l WHERE ({late}) {behind}
+             ORDER BY recorded_at_ms, is_refund, number LIMIT {limit}"
+        );
         let late = |row: &Row| {
             Ok(LateRow {
                 billed_at: Timestamp::from_ms(row.get("billed_at_ms")?),

@@ -69,11 +69,12 @@ impl Store {
         Ok(())
     }
 
-    /// How many trade bills of days up to `day` are missing, by merchant: asked for and not there.
-    pub async fn missing_bills(&self, day: &str) -> Result<Vec<(String, i64)>, DbError> {
+    /// How many trade bills of days from `from` up to `to` are missing, by merchant: asked for and not there.
+    pub async fn missing_bills(&self, (from, to): (&str, &str)) -> Result<Vec<(String, i64)>, DbError> {
         let sql = "SELECT merchant, COUNT(*) AS n FROM bills
-                   WHERE kind = 'trades' AND state IN ('waiting', 'failed') AND day <= $1 GROUP BY merchant";
-        let rows = self.db.reader().rows(sql, [day.into()]).await?;
+                   WHERE kind = 'trades' AND state IN ('waiting', 'failed') AND day >= $1 AND day <= $2
+                   GROUP BY merchant";
+        let rows = self.db.reader().rows(sql, [from.into(), to.into()]).await?;
         rows.iter().map(|row| Ok((row.get("merchant")?, row.get("n")?))).collect()
     }
 }

@@ -32,18 +32,25 @@ pub struct FinishedRun {
 }
 
 impl Store {
-    /// How many lines of `run` are not among the lines of the run `before`, and up to `limit` of their numbers.
+    /// The numbers of up to `limit` lines of `run` that are not among the lines of the run `before`: those that are
+    /// open first, as they are not new to the next run either.
     pub async fn new_lines(&self, run: &RunKey, before: i64, limit: u64) -> Result<Vec<i64>, DbError> {
-        let sql = format!(
-            "SELECT n.id AS id FROM reconciliation_lines AS n
-             WHERE n.merchant = $1 AND n.day = $2 AND n.run = $3 AND n.resolution <> 'none' AND NOT EXISTS (
-               SELECT 1 FROM reconciliation_lines AS o WHERE o.merchant = n.merchant AND o.day = n.day
-                 AND o.run = $4 AND o.line_key = n.line_key)
-             ORDER BY n.id LIMIT {limit}"
-        );
-        let values = [run.merchant.as_str().into(), run.day.as_str().into(), run.run.into(), before.into()];
-        let rows = self.db.reader().rows(&sql, values).await?;
-        rows.iter().map(|row| row.get("id")).collect()
+        let mut found = Vec::new();
+        for resolution in ["= 'open'", "NOT IN ('none', 'open')"] {
+            let rest = limit.saturating_sub(found.len() as u64);
+            let sql = format!(
+                "SELECT n.id AS id FROM reconciliation_lines AS n
+                 WHERE n.merchant = $1 AND n.day = $2 AND n.run = $3 AND n.resolution {resolution} AND NOT EXISTS (
+                   SELECT 1 FROM reconciliation_lines AS o WHERE o.merchant = n.merchant AND o.day = n.day
+                     AND o.run = $4 AND o.line_key = n.line_key)
+                 ORDER BY n.id LIMIT {rest}"
+            );
+            let values = [run.merchant.as_str().into(), run.day.as_str().into(), run.run.into(), before.into()];
+            for row in &self.db.reader().rows(&sql, values).await? {
+                found.push(row.get("id")?);
+            }
+        }
+        Ok(found)
     }
 
     /// Keeps the notes of the run before on the same lines, and when WeChat was asked about them and what it said;

@@ -7,6 +7,7 @@ pub(super) mod accepted;
 pub(super) mod accounts;
 pub(super) mod asks;
 pub(super) mod bills;
+pub(super) mod explain;
 pub(super) mod finish;
 pub(super) mod lines;
 pub(super) mod missing;

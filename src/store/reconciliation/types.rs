@@ -2,6 +2,7 @@
 
 use sea_orm::Value;
 
+use super::explain::{DayNote, explained};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::reconciliation::{
@@ -49,6 +50,8 @@ pub struct Reconciliation {
     /// Whether all figures are sums over several currencies, which another version did not tell apart.
     pub is_mixed: bool,
     pub open_lines: i64,
+    /// The note that explains the day as a whole; none of another result than this one.
+    pub explained: Option<DayNote>,
     pub asked_by: Option<String>,
     pub asked_at: Timestamp,
     pub started_at: Option<Timestamp>,
@@ -67,11 +70,21 @@ impl Reconciliation {
         Some(day_state(self.differences, self.open_lines, remainder))
     }
 
-    /// The word of the contract: what is being done, a failure, or the result.
+    /// The same with the note that explains the day.
+    pub fn standing(&self) -> Option<DayState> {
+        match (self.result(), &self.explained) {
+            (None | Some(DayState::Red), Some(_)) => Some(DayState::Explained),
+            (result, _) => result,
+        }
+    }
+
+    /// The word of the contract: what is being done, a failure, or the result. A failure that no further try follows,
+    /// because WeChat no longer has the bill, leaves the result as it was.
     pub fn state(&self) -> &'static str {
-        match (self.work, &self.error, self.result()) {
+        match (self.work, &self.error, self.standing()) {
             (Work::Running, _, _) => "running",
             (Work::Pending, _, _) => "pending",
+            (Work::Idle, Some(_), Some(state)) if self.next_at.is_none() => state.as_str(),
             (Work::Idle, Some(_), _) => "failed",
             (Work::Idle, None, Some(state)) => state.as_str(),
             (Work::Idle, None, None) => "pending",
@@ -83,7 +96,8 @@ pub(in crate::store) const DAY_COLUMNS: &str = "
 merchant, day, work, run, error, bill_hash, bill_payments, bill_refunds, bill_payments_fen, bill_refunds_fen,
 bill_coupons_fen, bill_settlement_fen, bill_fees, ledger_payments, ledger_refunds, ledger_payments_fen,
 ledger_refunds_fen, classes, loops, unexplained_fen, differences, difference_fen, open_lines, asked_by, asked_at_ms,
-started_at_ms, finished_at_ms, next_at_ms, CASE WHEN others_run = run THEN others END AS others";
+started_at_ms, finished_at_ms, next_at_ms, CASE WHEN others_run = run THEN others END AS others,
+CASE WHEN explained_run = run THEN explained_note END AS explained_note, explained_by, explained_at_ms";
 
 /// A day whose result has sums over several currencies: another version wrote it, and the merchant's books or the
 /// result's lines have another currency than yuan.
@@ -95,9 +109,10 @@ pub(in crate::store) const IS_MIXED: &str = "
                AND (COALESCE(m.bill_currency, '') NOT IN ('CNY', '')
                  OR COALESCE(m.ledger_currency, '') NOT IN ('CNY', '')))))";
 
-/// A day whose result is red. What another version wrote has no other currencies.
-pub(in crate::store) const IS_RED: &str =
-    "(open_lines > 0 OR unexplained_fen <> 0 OR (others_red > 0 AND others_run = run))";
+/// A day whose result is red, and that no note explains. What another version wrote has no other currencies.
+pub(in crate::store) const IS_RED: &str = "
+((open_lines > 0 OR unexplained_fen <> 0 OR (others_red > 0 AND others_run = run))
+ AND (explained_run IS NULL OR explained_run <> run))";
 
 pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbError> {
     let work: String = row.get("work")?;
@@ -133,6 +148,7 @@ pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbEr
         differences: row.get("differences")?,
         difference_fen: row.get("difference_fen")?,
         open_lines: row.get("open_lines")?,
+        explained: explained(row)?,
         asked_by: row.get("asked_by")?,
         asked_at: Timestamp::from_ms(row.get("asked_at_ms")?),
         started_at: at("started_at_ms")?,

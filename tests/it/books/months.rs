@@ -1,13 +1,16 @@
 //! Months: closed in their order, figures frozen, and what is recorded later counts in the open month.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::ops::reports::{Month, frozen_or_now, ledger_page, period};
 use wxpay_worker::ops::users::local_operator;
 use wxpay_worker::store::{BookRange, NewClosing, PeriodChange};
 
-use crate::harness::service::{API_KEY, TestService};
+use crate::ctl::support::{run, wxpayctl};
+use crate::harness::service::{API_KEY, InProcess, TestService};
 use crate::harness::store::TestStore;
 use crate::keys::{ADMIN, with_admin};
 use crate::settling::on_both;
@@ -21,7 +24,7 @@ pub(super) fn at(text: &str) -> Timestamp {
 }
 
 /// Money of no order that WeChat took at one time and that was recorded at another.
-async fn taken(stage: &TestStore, number: &str, fen: i64, (paid, recorded): (&str, &str)) {
+pub(super) async fn taken(stage: &TestStore, number: &str, fen: i64, (paid, recorded): (&str, &str)) {
     let (paid, recorded) = (at(paid).as_ms(), at(recorded).as_ms());
     let sql = format!(
         "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid, amount_fen,
@@ -59,6 +62,33 @@ pub(super) async fn close(stage: &TestStore, month: &str, closed_at: &str) -> Pe
 pub(super) async fn reopen(stage: &TestStore, month: &str) -> PeriodChange {
     let audit = local_operator().audit("period.reopen", "a bill came late".to_owned(), at("2026-12-20 00:00:00"));
     stage.store.reopen_period(&main(), month, audit).await.unwrap()
+}
+
+impl InProcess {
+    /// Days of a month that WeChat no longer has: the 12th failed without a result, the 13th after one, the 14th was
+    /// never asked for, the 15th has a remainder, the 16th an open line. The others are balanced.
+    async fn old_days(&self, month: &Month) {
+        let mut at = month.begins_at;
+        while at < month.ends_at {
+            let day = at.to_beijing_day();
+            let (run, error, left, open) = match &day[8..] {
+                "12" => (0, "'the bill is not usable'", 0, 0),
+                "13" => (1, "'the bill is not usable'", 0, 0),
+                "15" => (1, "NULL", -100, 0),
+                "16" => (1, "NULL", 0, 1),
+                _ => (1, "NULL", 0, 0),
+            };
+            if &day[8..] != "14" {
+                self.run_sql(&format!(
+                    "INSERT INTO reconciliations (merchant, day, work, runs, run, error, unexplained_fen, open_lines,
+                                                  differences, asked_at_ms)
+                     VALUES ('main', '{day}', 'idle', 3, {run}, {error}, {left}, {open}, {open}, 1)"
+                ))
+                .await;
+            }
+            at = at.next_beijing_midnight();
+        }
+    }
 }
 
 on_both! {
@@ -104,6 +134,30 @@ on_both! {
             ("4", "2026-11", None),
         ];
         assert_eq!(periods, expected);
+    }
+
+    async fn a_closed_month_is_not_summed_again(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        taken(&stage, "1", 100, ("2026-10-05 10:00:00", "2026-10-05 10:00:01")).await;
+        taken(&stage, "2", 20, ("2026-09-30 10:00:00", "2026-09-30 10:00:01")).await;
+        taken(&stage, "3", 3, ("2026-11-01 10:00:00", "2026-11-01 10:00:01")).await;
+        assert_eq!(close(&stage, "2026-10", "2026-11-02 11:00:00").await, PeriodChange::Done);
+        let now = at("2026-11-20 00:00:00");
+        let days = async |from: &str, to: &str| frozen_or_now(&stage.store, &main(), (at(from), at(to)), now).await;
+        let around = days("2026-09-29 00:00:00", "2026-11-03 00:00:00").await.unwrap();
+        let paid: Vec<_> =
+            around.iter().filter(|day| day.payments > 0).map(|day| (day.day.as_str(), day.payments_fen)).collect();
+        assert_eq!(paid, [("2026-09-30", 20), ("2026-10-05", 100), ("2026-11-01", 3)]);
+        assert_eq!((around.len(), around[0].day.as_str(), around[34].day.as_str()), (35, "2026-09-29", "2026-11-02"));
+        // What sums the payments up fails.
+        stage.execute("ALTER TABLE payments RENAME TO payments_away").await.unwrap();
+        let october = days("2026-10-01 00:00:00", "2026-11-01 00:00:00").await;
+        let month = period(&stage.store, &main(), Month::parse("2026-10").unwrap(), now).await;
+        let later = days("2026-10-01 00:00:00", "2026-11-02 00:00:00").await;
+        stage.execute("ALTER TABLE payments_away RENAME TO payments").await.unwrap();
+        assert_eq!(october.unwrap(), &around[2..33]);
+        assert_eq!(month.unwrap().days, &around[2..33]);
+        assert!(later.is_err(), "a day of November");
     }
 
     async fn months_are_closed_in_their_order_and_reopened_in_the_other(db: TestDb) {
@@ -163,6 +217,73 @@ on_both! {
         let refused = "SELECT COUNT(*) FROM audit WHERE action = 'period.close'
                        AND result IN ('not_over', 'open_days') AND actor = 'test'";
         assert_eq!(service.number(refused).await, 2);
+        service.finish().await;
+    }
+
+    async fn a_day_that_wechat_no_longer_has_can_be_explained(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let now = service.clock.now();
+        let month = Month::of(now.before(Duration::from_secs(150 * 24 * 3600))).unwrap();
+        service.old_days(&month).await;
+        let close = format!("/v1/periods/main/{}/close", month.text);
+        let reason = json!({"reason": "the month is over"});
+        let (status, problem) = service.post(&close, &reason).await;
+        let open = |n: usize, state: &str| json!({"day": format!("{}-{n}", month.text), "state": state});
+        let days = json!([open(12, "failed"), open(14, "missing"), open(15, "red"), open(16, "red")]);
+        assert_eq!((status, &problem["days"]), (409, &days), "the 13th is as its result was: {problem}");
+
+        let path = |n: usize| format!("/v1/reconciliations/main/{}-{n}", month.text);
+        let note = json!({"note": "compared by hand"});
+        let explain = async |n: usize, body: &Value| service.post(&format!("{}/explain", path(n)), body).await;
+        let kept = now.before(Duration::from_secs(80 * 24 * 3600)).to_beijing_day();
+        let (status, problem) = service.post(&format!("/v1/reconciliations/main/{kept}/explain"), &note).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("bill_kept")), "{problem}");
+        let (status, problem) = explain(12, &json!({})).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("invalid")), "a note is required: {problem}");
+        for settled in [11, 13, 16] {
+            let (status, problem) = explain(settled, &note).await;
+            assert_eq!((status, &problem["code"]), (409, &json!("day_not_open")), "{settled}: {problem}");
+        }
+        for (n, result) in [(12, Value::Null), (14, Value::Null), (15, json!("red"))] {
+            let (status, day) = explain(n, &note).await;
+            assert_eq!((status, &day["state"], &day["result"]), (200, &json!("explained"), &result), "{day}");
+            assert_eq!((&day["explained"]["note"], &day["explained"]["by"]), (&note["note"], &json!("test")), "{day}");
+            assert_eq!(day["bill"].is_null(), result.is_null(), "{day}");
+            assert_eq!(service.get(&path(n)).await.1, day);
+            let (status, problem) = explain(n, &note).await;
+            assert_eq!((status, &problem["code"]), (409, &json!("day_not_open")), "{problem}");
+        }
+        let audited = "SELECT COUNT(*) FROM audit WHERE action = 'reconciliation.explain' AND result = 'done'
+                       AND reason = 'compared by hand' AND subject LIKE 'reconciliation:%' AND actor = 'test'";
+        assert_eq!(service.number(audited).await, 3);
+        let (_, red) = service.get("/v1/reconciliations?red=1").await;
+        let red: Vec<&Value> = red["reconciliations"].as_array().unwrap().iter().map(|day| &day["date"]).collect();
+        assert_eq!(red, [&json!(format!("{}-16", month.text))], "its line has a note of its own");
+        service.run_sql("UPDATE reconciliations SET open_lines = 0").await;
+        // A result of a later run has none of the note.
+        let later = format!("UPDATE reconciliations SET run = 3 WHERE day = '{}-15'", month.text);
+        service.run_sql(&later).await;
+        assert_eq!(service.get(&path(15)).await.1["explained"], Value::Null);
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("api-key");
+        std::fs::write(&key, API_KEY).unwrap();
+        let day = format!("{}-15", month.text);
+        let mut command = wxpayctl(&["reconcile", "explain", "--date", &day, "--note", "compared by hand"]);
+        command.env("WXPAYCTL_URL", &service.base).env("WXPAYCTL_KEY_FILE", &key);
+        let ran = run(command).await;
+        assert!(ran.code == 0 && ran.out.contains("compared by hand"), "{}: {} {}", ran.code, ran.out, ran.err);
+
+        let (status, closed) = service.post(&close, &reason).await;
+        assert_eq!((status, &closed["state"]), (200, &json!("closed")), "{closed}");
+        let day = |n: usize| &closed["figures"]["days"][n - 1];
+        for n in [12, 14, 15] {
+            assert_eq!((&day(n)["state"], &day(n)["explained"]["note"]), (&json!("explained"), &note["note"]));
+        }
+        assert_eq!((&day(12)["differences"], &day(12)["fees"]), (&Value::Null, &Value::Null), "{}", day(12));
+        assert_eq!((&day(13)["state"], day(13).get("explained")), (&json!("balanced"), None));
+        let sheet = format!("/v1/reports/daily?from={0}-01&to={0}-20&format=csv&lang=zh", month.text);
+        let text = service.http.get(format!("{}{sheet}", service.base)).bearer_auth(API_KEY).send().await.unwrap();
+        assert_eq!(text.text().await.unwrap().matches("已解释（整日说明）").count(), 3);
         service.finish().await;
     }
 

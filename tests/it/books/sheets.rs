@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use futures_util::TryStreamExt;
 use serde_json::json;
+use wxpay_worker::ops::reports::{Cell, Language, Month, daily_sheet, period};
+use wxpay_worker::store::PeriodChange;
 
+use super::months::{at, close, main, taken};
 use crate::harness::service::{API_KEY, InProcess, TestService, jsapi};
+use crate::harness::store::TestStore;
 use crate::settling::on_both;
 
 const HOSTILE: &str = "=cmd|' /C calc'!A0";
@@ -59,7 +64,65 @@ impl InProcess {
     }
 }
 
+/// The rows of the daily sheet of a range.
+async fn daily(stage: &TestStore, from: &str, to: &str) -> Vec<Vec<Cell>> {
+    let (range, now) = ((at(from), at(to)), at("2026-12-20 00:00:00"));
+    let sheet = daily_sheet(&stage.store, &[main()], range, (Language::Chinese, now)).await.unwrap();
+    let batches: Vec<Vec<Vec<Cell>>> = sheet.rows.try_collect().await.unwrap();
+    batches.concat()
+}
+
 on_both! {
+    async fn adjustments_are_in_the_open_months_sheet(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        taken(&stage, "1", 100, ("2026-10-05 10:00:00", "2026-10-05 10:00:01")).await;
+        assert_eq!(close(&stage, "2026-10", "2026-11-02 11:00:00").await, PeriodChange::Done);
+        taken(&stage, "2", 4000, ("2026-10-07 08:00:00", "2026-11-09 09:00:00")).await;
+        taken(&stage, "3", 1, ("2026-10-07 09:00:00", "2026-11-09 23:59:59")).await;
+        taken(&stage, "4", 20, ("2026-10-31 08:00:00", "2026-11-09 10:00:00")).await;
+        taken(&stage, "5", 8, ("2026-11-09 08:00:00", "2026-11-09 09:00:01")).await;
+        let is_adjustment = |row: &&Vec<Cell>| row[11] == Cell::text("调整");
+        let row = |adjusts: &str, n: i64, fen: i64| {
+            let mut row = vec![Cell::text("main"), Cell::Day("2026-11-09".to_owned()), Cell::Count(n), Cell::yuan(fen),
+                               Cell::Count(0), Cell::yuan(0)];
+            row.extend(vec![Cell::Empty; 5]);
+            row.extend([Cell::text("调整"), Cell::text("CNY"), Cell::Day(adjusts.to_owned())]);
+            row
+        };
+        let expected = [row("2026-10-07", 2, 4001), row("2026-10-31", 1, 20)];
+        let november = daily(&stage, "2026-11-01 00:00:00", "2026-12-01 00:00:00").await;
+        assert_eq!((november.len(), &november[9..11]), (32, &expected[..]), "behind the row of the day");
+        assert_eq!((&november[8][3], &november[8][13]), (&Cell::yuan(8), &Cell::Empty));
+        // Once, whatever the range is; not in the sheet of the closed month.
+        for (from, to, rows) in [("2026-10-01", "2026-11-01", 0), ("2026-11-09", "2026-11-10", 2),
+                                 ("2026-11-10", "2026-12-01", 0), ("2026-09-15", "2026-12-15", 2)] {
+            let sheet = daily(&stage, &format!("{from} 00:00:00"), &format!("{to} 00:00:00")).await;
+            assert_eq!(sheet.iter().filter(is_adjustment).count(), rows, "{from} to {to}");
+        }
+        let now = at("2026-12-20 00:00:00");
+        let november = period(&stage.store, &main(), Month::parse("2026-11").unwrap(), now).await.unwrap();
+        assert_eq!(november.adjustments.len(), 3);
+        assert_eq!(json!(november.adjusted), json!({
+            "CNY": {"payments": 3, "payments_fen": 4021, "refunds": 0, "refunds_fen": 0},
+        }));
+        // All of them, also where there are more than one statement reads.
+        let before = (at("2026-10-31 08:00:00").as_ms(), at("2026-11-10 00:00:00").as_ms());
+        stage
+            .execute(&format!(
+                "INSERT INTO ledger (merchant, order_version, out_trade_no, entry, transaction_id, amount_fen, currency,
+                                     occurred_at_ms, recorded_at_ms, to_class, payment_version)
+                 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10050)
+                 SELECT 'main', 0, 'M' || n, 'payment', 'M' || n, 1, 'CNY', {}, {} + n / 3, 'unmatched', 1
+                 FROM numbers",
+                before.0, before.1
+            ))
+            .await
+            .unwrap();
+        let november = period(&stage.store, &main(), Month::parse("2026-11").unwrap(), now).await.unwrap();
+        assert_eq!(november.adjustments.len(), 10_000);
+        assert_eq!((november.adjusted["CNY"].payments, november.adjusted["CNY"].payments_fen), (10_053, 14_071));
+    }
+
     async fn the_lines_of_a_day_are_a_sheet_without_a_formula(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.skip_to(service.clock.now().next_beijing_midnight());
@@ -117,10 +180,10 @@ on_both! {
         assert_eq!((&row["merchant"], &row["state"]), (&json!("main"), &json!("not_due")));
         let month = &day[..7];
         let text = service.csv(&format!("/v1/reports/daily?from={month}-01&to={day}&format=csv&lang=zh")).await;
-        let head = "商户,日期,交易笔数,交易金额,退款笔数,退款金额,代金券,手续费,应结净额,差异笔数,差异金额,状态,货币";
+        let head = "商户,日期,交易笔数,交易金额,退款笔数,退款金额,代金券,手续费,应结净额,差异笔数,差异金额,状态,货币,调整日期";
         assert_eq!(text.lines().next().and_then(|line| line.strip_prefix('\u{feff}')), Some(head));
         let last = text.lines().last().unwrap();
-        assert_eq!(last, format!("main,{day},1,1.00,0,0.00,,,,,,未出账,CNY"));
+        assert_eq!(last, format!("main,{day},1,1.00,0,0.00,,,,,,未出账,CNY,"));
         assert_eq!(text.lines().count(), day[8..].parse::<usize>().unwrap() + 1);
         // From noon of the next day on its bill is missed.
         service.skip_to(service.clock.now().next_beijing_midnight());

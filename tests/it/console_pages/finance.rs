@@ -1,5 +1,7 @@
 //! The ledger, the calendar of the reconciliation, months and files, by right and merchant.
 
+use std::time::Duration;
+
 use wxpay_worker::store::Role;
 
 use super::service;
@@ -107,5 +109,39 @@ async fn a_day_is_a_proof_and_an_open_line_is_explained_by_a_note() {
     assert_eq!(service.number(audited).await, 1);
     let other = User::log_in(&service, Role::Operator, Some(&["other"])).await;
     assert_eq!(other.get(&path).await.status, 404);
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_whose_bill_is_gone_is_explained_by_those_who_close_months() {
+    let service = service().in_process().await;
+    let back = |days: u64| service.clock.now().before(Duration::from_secs(days * 24 * 3600)).to_beijing_day();
+    let (day, recent) = (back(120), back(2));
+    let path = format!("/console/reconciliation/main/{day}");
+    let explain = format!("{path}/explain");
+    let note = [("note", "compared by hand")];
+    let viewer = User::log_in(&service, Role::Viewer, None).await;
+    viewer.page(&path).await.hides("name=\"note\"");
+    assert_eq!(viewer.submit(&explain, &note).await.status, 403);
+
+    let operator = User::log_in(&service, Role::Operator, None).await;
+    operator.page(&path).await.shows("WeChat no longer has the bill of this day.");
+    assert_eq!(operator.submit(&explain, &[("note", "")]).await.status, 303, "a note is required");
+    // Of this one WeChat has the bill.
+    operator.page(&format!("/console/reconciliation/main/{recent}")).await.hides("name=\"note\"");
+    let other = format!("/console/reconciliation/main/{recent}/explain");
+    assert_eq!(operator.submit(&other, &note).await.status, 303);
+    assert_eq!(service.number("SELECT COUNT(*) FROM reconciliations WHERE explained_run IS NOT NULL").await, 0);
+
+    assert_eq!(operator.submit(&explain, &note).await.status, 303);
+    let page = operator.page(&path).await;
+    page.shows("compared by hand");
+    page.shows("Explained as a whole");
+    page.hides("name=\"note\"");
+    operator.page(&format!("/console/reconciliation?month={}", &day[..7])).await.shows("as a whole");
+    let close = format!("/console/reconciliation/close?merchant=main&month={}", &day[..7]);
+    operator.page(&close).await.shows(&format!("Days explained as a whole {day}"));
+    let audited = "SELECT COUNT(*) FROM audit WHERE action = 'reconciliation.explain' AND result = 'done'";
+    assert_eq!(service.number(audited).await, 1);
     service.finish().await;
 }

@@ -215,6 +215,7 @@ async fn every_command_has_json(furnished: &Furnished) {
         "replay resume",
         "replay cancel",
         "reconcile resolve",
+        "reconcile explain",
         "reconcile export",
         "reconcile bill",
         "periods close",

@@ -1,8 +1,12 @@
 //! Days, lines and notes over HTTP.
 
 use serde_json::{Value, json};
+use wxpay_worker::ids::MerchantKey;
+use wxpay_worker::store::RunKey;
 
 use crate::harness::service::TestService;
+use crate::harness::sql::number;
+use crate::harness::store::TestStore;
 use crate::settling::on_both;
 
 on_both! {
@@ -50,6 +54,31 @@ on_both! {
         assert_eq!(service.number(notes).await, 2);
         service.leave_books_open("the bill is wrong, the books are not");
         service.finish().await;
+    }
+
+    async fn open_differences_are_reported_before_covered_ones(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        let line = |run: i64, n: i64, resolution: &str| {
+            format!("('main', '2026-11-29', {run}, 'k{n}', 'foreign', 'payment', '4200{n}', 0, '{resolution}')")
+        };
+        let lines: Vec<String> = (0..150)
+            .map(|n| line(2, n, "covered"))
+            .chain([line(2, 150, "none"), line(2, 151, "open"), line(1, 152, "open"), line(2, 152, "open")])
+            .collect();
+        let insert = "INSERT INTO reconciliation_lines (merchant, day, run, line_key, class, kind, transaction_id,
+                                                        explains_fen, resolution) VALUES ";
+        stage.execute(&format!("{insert}{}", lines.join(", "))).await.unwrap();
+        let run = RunKey { merchant: MerchantKey::parse("main").unwrap(), day: "2026-11-29".to_owned(), run: 2 };
+        let number = async |key: &str| {
+            let sql = format!("SELECT id FROM reconciliation_lines WHERE run = 2 AND line_key = '{key}'");
+            number(stage.store.db(), &sql).await
+        };
+        let fresh = stage.store.new_lines(&run, 1, 100).await.unwrap();
+        assert_eq!(fresh.len(), 100);
+        assert_eq!((fresh[0], fresh[1]), (number("k151").await, number("k0").await));
+        assert!(!fresh.contains(&number("k152").await), "the result before had it");
+        assert_eq!(stage.store.new_lines(&run, 1, 1).await.unwrap(), [number("k151").await]);
+        assert_eq!(stage.store.new_lines(&run, 1, 1000).await.unwrap().len(), 151);
     }
 
     async fn what_cannot_be_meant_is_refused(db: TestDb) {

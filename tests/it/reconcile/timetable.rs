@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use wxpay_worker::clock::Timestamp;
-use wxpay_worker::reconcile::{days_to_ask, newest_missed, next_try};
+use wxpay_worker::reconcile::{days_to_ask, newest_missed, next_try, oldest};
 use wxpay_worker::wechat::v2::bill::BillDay;
 
 use crate::harness::service::TestService;
+use crate::harness::store::TestStore;
 use crate::settling::on_both;
 
 fn at(text: &str) -> Timestamp {
@@ -73,6 +74,19 @@ on_both! {
         service.until_job_ran("reconciliations").await;
         assert_eq!(service.number("SELECT MAX(runs) FROM reconciliations").await, 1, "once");
         service.finish().await;
+    }
+
+    async fn a_bill_that_wechat_no_longer_has_is_not_missed(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        for (day, state) in [("2026-08-29", "failed"), ("2026-08-30", "failed"), ("2026-11-26", "waiting"),
+                             ("2026-11-27", "waiting"), ("2026-11-25", "held")] {
+            let sql = "INSERT INTO bills (merchant, kind, day, state, asked_at_ms) VALUES ('main', 'trades'";
+            stage.execute(&format!("{sql}, '{day}', '{state}', 1)")).await.unwrap();
+        }
+        let now = at("2026-11-28 10:00:00");
+        let (oldest, newest) = (oldest(now).to_string(), newest_missed(now));
+        let missing = stage.store.missing_bills((oldest.as_str(), newest.as_str())).await.unwrap();
+        assert_eq!(missing, [("main".to_owned(), 2)], "those from {oldest} to {newest}");
     }
 
     async fn a_run_that_the_database_ended_is_made_again_after_a_minute(db: TestDb) {

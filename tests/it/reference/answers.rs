@@ -161,6 +161,12 @@ async fn answers_about_the_books_are_as_described() {
     caller.post(&format!("{days}/repair"), &format!("{day}/repair"), json!({"dry_run": true}), 200).await;
     let resolve = format!("{days}/lines/{{id}}/resolve");
     caller.post(&resolve, &format!("{day}/lines/1/resolve"), json!({"note": "Checked"}), 404).await;
+    let note = json!({"note": "Compared by hand"});
+    let explain = format!("{days}/explain");
+    caller.post(&explain, &format!("{day}/explain"), note.clone(), 409).await;
+    let gone = caller.clock.now().before(std::time::Duration::from_secs(120 * 24 * 3600)).to_beijing_day();
+    caller.post(&explain, &format!("/v1/reconciliations/main/{gone}/explain"), note, 200).await;
+    caller.get("/v1/reports/daily", &format!("/v1/reports/daily?from={gone}")).await;
     caller.get("/v1/events", "/v1/events?types=order.paid").await;
     caller.service.leave_unfinished("a day is not compared");
     caller.service.finish().await;

@@ -38,7 +38,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("intake", "ids clock failpoint"),
     ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
-    ("webhooks", "ids clock secret sealed_box config telemetry event store"),
+    ("webhooks", "ids clock secret sealed_box config telemetry event reconciliation store"),
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),

@@ -46,7 +46,10 @@ const OPERATIONS: &[Operation] = &[
         .answers(&[answer(200, Content::Json("Balances"), "The balances.")])
         .refusals(&["not-found"]),
     get("/v1/reports/daily", "getDailyReport", "Read the daily sheet")
-        .about("A row for a merchant and a day; days of closed months as they were then.")
+        .about(
+            "A row for a merchant and a day; days of closed months as they were then. What was recorded in the range \
+             about a month that was closed before has rows of its own.",
+        )
         .key(Scope::Finance)
         .query(&[
             OF_MERCHANT,
@@ -158,7 +161,28 @@ const OBJECTS: &[Object] = &[
             fen("change_fen", "What they do to the balance."),
         ],
     ),
-    object("DailyReport", "The daily sheet.", &[objects("days", "Oldest first.", "ReportDay")]),
+    object(
+        "DailyReport",
+        "The daily sheet.",
+        &[
+            objects("days", "Oldest first.", "ReportDay"),
+            objects("adjustments", "What was recorded in the range about closed months.", "ReportAdjustment"),
+        ],
+    ),
+    object(
+        "ReportAdjustment",
+        "What was recorded on a day about a day of a closed month: no day of the report has it.",
+        &[
+            MERCHANT_KEY,
+            of(Shape::Day, "day", "The day of recording, in Beijing."),
+            of(Shape::Day, "adjusts", "The day that it is about."),
+            CURRENCY,
+            PAYMENTS,
+            PAYMENTS_FEN,
+            REFUNDS,
+            REFUNDS_FEN,
+        ],
+    ),
     object(
         "ReportDay",
         "A day of a merchant, in yuan; `others` has further currencies.",
@@ -175,6 +199,7 @@ const OBJECTS: &[Object] = &[
             number("differences", "Lines that differ, explained or not.").or_null(),
             DIFFERENCES_FEN,
             word("state", "Of its reconciliation.", names_of!(DayState)),
+            object_field("explained", "What explains the day in the place of a comparison.", "DayNote").optional(),
             of(Shape::ByName("CurrencyDay"), "others", "By currency.").optional(),
         ],
     ),
@@ -202,7 +227,8 @@ const OBJECTS: &[Object] = &[
             CLOSING[9].optional(),
             CLOSING[10].optional(),
             objects("reopened", "Closings of it that were reopened.", "PeriodClosing"),
-            objects("adjustments", "What counts in it and is about days of closed months.", "Adjustment"),
+            objects("adjustments", "What counts in it and is about closed months, 10,000 at most.", "Adjustment"),
+            of(Shape::ByName("CurrencySums"), "adjustments_by_currency", "What all of them come to."),
         ],
     ),
     object(
@@ -217,7 +243,7 @@ const OBJECTS: &[Object] = &[
             objects("days", "Oldest first.", "ReportDay"),
         ],
     ),
-    object("CurrencySums", "Sums in another currency than yuan.", &[PAYMENTS, PAYMENTS_FEN, REFUNDS, REFUNDS_FEN]),
+    object("CurrencySums", "Sums in one currency.", &[PAYMENTS, PAYMENTS_FEN, REFUNDS, REFUNDS_FEN]),
     object(
         "Adjustment",
         "A fact that became known after its month was closed.",

@@ -45,6 +45,15 @@ const OPERATIONS: &[Operation] = &[
             text("columns", "Of a file: further columns between commas, `attach` or `metadata.NAME`.", "").optional(),
         ])
         .answers(&[answer(200, Content::JsonOrFile("Reconciliation"), "The day, or a file.")]),
+    post("/v1/reconciliations/{merchant}/{date}/explain", "explainDay", "Explain a day that WeChat no longer has")
+        .about(
+            "Of a day that is older than the bills which WeChat keeps, is neither balanced nor explained, and has no \
+             open lines: its month can be closed then. The note is in the audit, and in the figures of the closing.",
+        )
+        .key(Scope::Finance)
+        .body("DayNoteRequest")
+        .answers(&[answer(200, DAY, "The day, explained.")])
+        .refusals(&["bill-kept", "day-not-open"]),
     get("/v1/reconciliations/{merchant}/{date}/lines", "listLines", "List the lines of a day")
         .about("Differences and carried rows; matched ones are counted, not kept.")
         .key(Scope::Finance)
@@ -128,6 +137,11 @@ const OBJECTS: &[Object] = &[
         &[text("note", "Stands with the line.", "Paid out by hand").bytes(NOTE_MAX_BYTES)],
     ),
     request(
+        "DayNoteRequest",
+        "Why the day can be closed without a comparison.",
+        &[text("note", "Stands with the day.", "Compared by hand with the bank's statement").bytes(NOTE_MAX_BYTES)],
+    ),
+    request(
         "StopRequest",
         "Why the repair is stopped.",
         &[text("reason", "Stands in the audit.", "The wrong day").bytes(NOTE_MAX_BYTES)],
@@ -158,6 +172,7 @@ const OBJECTS: &[Object] = &[
             word("state", "What is being done, or how the result stands.", STATES),
             word("result", "How the newest result stands, whatever is being done.", names_of!(DayState)).or_null(),
             text("error", "Why the last run failed.", "no bill yet").or_null(),
+            object_field("explained", "What explains the day in the place of a comparison.", "DayNote").or_null(),
             object_field("bill", "The bill's side.", "BillFigures").or_null(),
             object_field("ledger", "Our side.", "LedgerFigures").or_null(),
             of(Shape::ByName("CurrencyFigures"), "others", "By currency."),
@@ -176,6 +191,15 @@ const OBJECTS: &[Object] = &[
             time("finished_at", "Of the last run.").or_null(),
             time("next_try_at", "When it runs next by itself.").or_null(),
             object_field("repair", "The newest repair; not in lists.", "Repair").optional(),
+        ],
+    ),
+    object(
+        "DayNote",
+        "A note that explains a day as a whole.",
+        &[
+            text("note", "What a person said.", "Compared by hand with the bank's statement"),
+            text("by", "Who.", "finance-backend"),
+            time("at", "When."),
         ],
     ),
     object(

@@ -1,5 +1,6 @@
-//! Messages about several events: mails, and replays to robots.
+//! Messages: mails, replays to robots, and what people read in both.
 
+mod bills;
 mod mail;
 mod order;
 mod smtp;

@@ -77,6 +77,17 @@ impl Store {
         self.db.reader().rows(&sql, only.values()).await?.iter().map(line).collect()
     }
 
+    /// Up to `limit` lines of a day's result behind the line `after` with what was booked as their fee.
+    pub async fn booked_lines(&self, of: &Reconciliation, after: i64, limit: u64) -> Result<Vec<Line>, DbError> {
+        let sql = format!(
+            "SELECT {LINE_COLUMNS} FROM reconciliation_lines
+             WHERE merchant = $1 AND day = $2 AND run = $3 AND id > $4 AND booked_fee IS NOT NULL
+             ORDER BY id LIMIT {limit}"
+        );
+        let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into(), after.into()];
+        self.db.reader().rows(&sql, values).await?.iter().map(line).collect()
+    }
+
     /// These lines of a run, which need not be the day's result.
     pub async fn lines_of_run(&self, run: &RunKey, ids: &[i64]) -> Result<Vec<Line>, DbError> {
         if ids.is_empty() {

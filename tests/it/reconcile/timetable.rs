@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wxpay_worker::clock::Timestamp;
-use wxpay_worker::reconcile::{days_to_ask, newest_missed, next_try};
+use wxpay_worker::reconcile::{days_to_ask, newest_missed, next_funds_try, next_try};
 use wxpay_worker::wechat::v2::bill::BillDay;
 
 use crate::harness::service::TestService;
@@ -54,6 +54,16 @@ fn a_missing_bill_is_asked_for_until_six_and_then_daily() {
     assert_eq!(next("2027-03-01 11:00:00"), None, "WeChat does not keep it any more");
     assert_eq!(newest_missed(at("2026-11-28 11:59:59")), "2026-11-26");
     assert_eq!(newest_missed(at("2026-11-28 12:00:00")), "2026-11-27");
+}
+
+#[test]
+fn the_accounts_bill_is_asked_for_again_at_double_the_distance() {
+    let next = |now: &str| next_funds_try(day("2026-11-27"), at(now));
+    assert_eq!(next("2026-11-28 10:00:00"), Some(at("2026-11-28 10:10:00")));
+    assert_eq!(next("2026-11-28 10:10:00"), Some(at("2026-11-28 10:20:00")));
+    assert_eq!(next("2026-11-28 13:00:00"), Some(at("2026-11-28 16:00:00")));
+    assert_eq!(next("2026-11-30 11:00:00"), Some(at("2026-12-01 11:00:00")), "a day later at most");
+    assert_eq!(next("2027-03-01 11:00:00"), None, "WeChat does not keep it any more");
 }
 
 on_both! {

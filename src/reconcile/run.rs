@@ -139,7 +139,6 @@ fn keep(folder: &Path, age: Duration) -> io::Result<()> {
 struct Compared {
     figures: Figures,
     loops: Loops,
-    touched: Vec<String>,
     awaits: bool,
     pends: bool,
 }
@@ -180,7 +179,6 @@ async fn once(
         rules: &rules,
         now,
         matched: 0,
-        touched: Default::default(),
         awaits: false,
         pends: false,
     };
@@ -204,8 +202,7 @@ async fn once(
         funds: funds.or_else(kept),
         funds_error: bills.funds_error().map(str::to_owned),
     };
-    let touched = elsewhere.touched.into_iter().collect();
-    Ok(Compared { figures, loops, touched, awaits: elsewhere.awaits, pends: elsewhere.pends })
+    Ok(Compared { figures, loops, awaits: elsewhere.awaits, pends: elsewhere.pends })
 }
 
 /// Makes the run the day's result, with the events about what is new in it.
@@ -216,7 +213,7 @@ async fn finish(
     bills: Bills,
     compared: Compared,
 ) -> Result<DayState, RunError> {
-    let Compared { mut figures, mut loops, touched, awaits, pends } = compared;
+    let Compared { mut figures, mut loops, awaits, pends } = compared;
     let before = on.store.reconciliation(&key.merchant, &key.day).await?;
     let replaces = before.as_ref().map_or(0, |before| before.run);
     figures.open_lines = fenced(on.store.keep_notes(on.lease, &key, replaces).await?)?;
@@ -239,12 +236,6 @@ async fn finish(
     fenced(on.store.finish_reconciliation(on.lease, &finished).await?)?;
     let key = &finished.key;
     while on.store.sweep_lines(&key.merchant, &key.day).await? > 0 {}
-    for other in touched {
-        // It counted a refund that WeChat's bill has on another day.
-        if on.store.reconciliation(&key.merchant, &other).await?.is_some_and(|day| day.run > 0) {
-            on.store.ask_reconciliation(&key.merchant, &other, None, now).await?;
-        }
-    }
     Ok(state)
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::codec::{write_bill, write_refund};
 use super::error::RunError;
 use super::sorter::Sorter;
+use crate::money::Fen;
 use crate::reconciliation::{BillFigures, BillItem, BillSide, Ids, LineKind, YUAN};
 use crate::wechat::v2::bill::{Expected, Layout, Limits, Parser, TradeLine, Trades};
 
@@ -94,10 +95,17 @@ pub(super) fn read<L: Layout>(
     }
 }
 
-/// A row of the bill. One that is called reversed and names no refund is about the payment itself.
+/// A row of the bill. One that is called reversed and names no refund is about the payment itself: its amounts are less
+/// what went back, as in the sums.
 pub(super) fn bill_item(line: &TradeLine) -> BillItem {
     let trade = line.trade();
-    let refund = line.refund().filter(|refund| refund.refund_id.is_some() || refund.out_refund_no.is_some());
+    let (refund, reversal) = match line.refund() {
+        Some(refund) if refund.refund_id.is_none() && refund.out_refund_no.is_none() => (None, Some(refund)),
+        refund => (refund, None),
+    };
+    let less = |of_payment: Fen, back: Option<Fen>| of_payment.as_i64().saturating_sub(back.map_or(0, Fen::as_i64));
+    let fen = less(trade.order, reversal.map(|refund| refund.requested));
+    let settlement_fen = less(trade.settlement, reversal.map(|refund| refund.amount));
     let kind = if refund.is_some() { LineKind::Refund } else { LineKind::Payment };
     BillItem {
         ids: Ids {
@@ -108,9 +116,9 @@ pub(super) fn bill_item(line: &TradeLine) -> BillItem {
             refund_id: refund.and_then(|refund| refund.refund_id.clone()),
         },
         side: BillSide {
-            fen: refund.map_or(trade.order, |refund| refund.requested).as_i64(),
+            fen: refund.map_or(fen, |refund| refund.requested.as_i64()),
             currency: trade.currency.clone(),
-            settlement_fen: refund.map_or(trade.settlement, |refund| refund.amount).as_i64(),
+            settlement_fen: refund.map_or(settlement_fen, |refund| refund.amount.as_i64()),
             fee: trade.fee.units(),
             rate: trade.rate_text.clone(),
             time: trade.time,

@@ -4,18 +4,19 @@
 //! our books is taken from there; where a closed month counts it on the old day, it is carried instead. Of payments
 //! both sides have WeChat's own time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::compare::Pair;
 use super::error::RunError;
+use super::timetable::oldest;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::reconciliation::{
     BillItem, Booked, Found, LedgerItem, LineClass, LineKind, NewLine, Resolution, Rules, both, only_in_bill,
     only_in_ledger, repeated,
 };
-use crate::store::Store;
+use crate::store::{BilledRefund, Store};
 use crate::wechat::v2::bill::BillDay;
 
 /// How far apart the days may be on which both sides have it.
@@ -33,8 +34,6 @@ pub(super) struct Elsewhere<'a> {
     pub now: Timestamp,
     /// Pairs that are matched after all.
     pub matched: i64,
-    /// Days whose results are out of date by what was found.
-    pub touched: BTreeSet<String>,
     /// Whether a line waits for a later bill.
     pub awaits: bool,
     /// Whether a line waits for the end of a refund.
@@ -91,26 +90,39 @@ impl Elsewhere<'_> {
         Ok(Some(NewLine { other_day: Some(day.to_string()), ..line }))
     }
 
-    /// A refund of ours that the bill has on this day: this is its day, unless a closed month has it on its own.
+    /// A refund of ours that the bill has on this day: this is its day, unless a closed month has it on its own, or the
+    /// bill itself says that it was accepted on another one.
     async fn accepted(
         &mut self,
         bill: BillItem,
         mut ledger: LedgerItem,
         day: BillDay,
     ) -> Result<Option<NewLine>, RunError> {
+        let is_here = day == self.day || BillDay::of(bill.side.time) == self.day;
         let is_noted = match &ledger.ids.refund_no {
-            Some(refund_no) => self.store.note_refund_accepted(self.merchant, refund_no, bill.side.time).await?,
+            Some(_) if !is_here => false,
+            Some(refund_no) => self.store.note_refund_accepted(&self.billed(refund_no, &bill)).await?,
             None => true,
         };
         let carried = (!is_noted).then(|| self.carried(&bill, &ledger, day));
         if is_noted {
-            if day != self.day {
-                self.touched.insert(day.to_string());
-            }
             ledger.side.time = bill.side.time;
         }
-        let line = self.differs(bill, ledger, None);
+        // Our side counts where it stays.
+        let other_day = (!is_noted).then(|| day.to_string());
+        let line = NewLine { other_day, ..self.differs(bill, ledger, None) };
         Ok(if line.verdict.class == LineClass::Matched { carried } else { Some(line) })
+    }
+
+    fn billed(&self, refund_no: &str, bill: &BillItem) -> BilledRefund {
+        BilledRefund {
+            merchant: self.merchant.clone(),
+            refund_no: refund_no.to_owned(),
+            at: bill.side.time,
+            day: self.day.to_string(),
+            oldest: oldest(self.now).to_string(),
+            now: self.now,
+        }
     }
 
     /// Both sides have it, ours on another day.

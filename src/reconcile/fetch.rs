@@ -10,7 +10,7 @@ use super::folder::Folder;
 use super::timetable::has_missed_noon;
 use crate::clock::Timestamp;
 use crate::config::{Config, Merchant};
-use crate::store::{BillKind, BillNote, BillState, DayRange, Store};
+use crate::store::{BillKind, BillNote, BillState, DayRange, Reconciliation, Store};
 use crate::wechat::certificate::MerchantCertificate;
 use crate::wechat::transport::Client;
 use crate::wechat::v2::bill::{
@@ -72,6 +72,42 @@ pub(super) struct Fetch<'a> {
     pub now: Timestamp,
 }
 
+/// A day's bills.
+pub(super) struct Bills {
+    /// None where the day is empty.
+    pub trades: Option<PathBuf>,
+    pub hash: Option<String>,
+    pub funds: Funds,
+    /// The result before, where it knows what was booked for the same bill and the account's bill is not there again.
+    pub before: Option<Reconciliation>,
+}
+
+impl Bills {
+    /// Why it is not known what was booked.
+    pub fn funds_error(&self) -> Option<&str> {
+        match &self.funds {
+            Funds::Missing { error, .. } if self.before.is_none() => Some(error.as_str()),
+            Funds::Missing { .. } | Funds::File(_) | Funds::None => None,
+        }
+    }
+
+    pub fn is_funds_late(&self) -> bool {
+        self.before.is_none() && matches!(self.funds, Funds::Missing { is_late: true, .. })
+    }
+}
+
+/// The bill of the basic account.
+pub(super) enum Funds {
+    File(PathBuf),
+    /// It is not wanted.
+    None,
+    /// Why it is not there, and whether it may be there later.
+    Missing {
+        error: String,
+        is_late: bool,
+    },
+}
+
 /// The trade bill of a day.
 pub(super) enum Trades {
     File(Downloaded),
@@ -117,19 +153,37 @@ impl Fetch<'_> {
         Err(error)
     }
 
-    /// The bill of the basic account; none where it is not wanted, or why there is none.
-    pub async fn funds(&self) -> Result<Option<PathBuf>, String> {
+    /// The bill of the basic account.
+    pub async fn funds(&self) -> Funds {
         if self.merchant.client_cert_file.is_none() || !self.config.reconcile.fund_flow {
-            return Ok(None);
+            return Funds::None;
         }
-        let client = certified(self.config, self.wechat, self.merchant)?;
+        let client = match certified(self.config, self.wechat, self.merchant) {
+            Ok(client) => client,
+            Err(error) => return Funds::Missing { error, is_late: false },
+        };
         let ask = Ask::fund_flow(self.day, FundAccount::Basic);
         let fetched = self.download(&client, &ask).await;
         let error = fetched.as_ref().err().map(ToString::to_string);
         let state = if error.is_some() { BillState::Waiting } else { BillState::Held };
-        let noted = self.note(BillKind::Funds, state, fetched.as_ref().ok(), error).await;
-        noted.map_err(|e| e.to_string())?;
-        fetched.map(|file| Some(file.file)).map_err(|e| e.to_string())
+        if let Err(e) = self.note(BillKind::Funds, state, fetched.as_ref().ok(), error).await {
+            return Funds::Missing { error: e.to_string(), is_late: true };
+        }
+        match fetched {
+            Ok(file) => Funds::File(file.file),
+            Err(e) => Funds::Missing { error: e.to_string(), is_late: self.is_late(&e) },
+        }
+    }
+
+    /// Whether the bill of the account may come later. Where nothing was booked there is none.
+    fn is_late(&self, e: &RunError) -> bool {
+        match e {
+            RunError::Download(DownloadError::Refused(refusal)) if refusal.kind == RefusalKind::NoBill => {
+                !has_missed_noon(self.day, self.now)
+            }
+            RunError::Download(e) => e.may_come_later(),
+            _ => false,
+        }
     }
 
     async fn download(&self, client: &Client, ask: &Ask) -> Result<Downloaded, RunError> {

@@ -42,4 +42,4 @@ pub use fetch::{FetchedBill, fetch_bill};
 pub use folder::Folder;
 pub use run::{Ran, Reconciler, reconcile};
 pub use sorter::{Sorted, Sorter};
-pub use timetable::{days_to_ask, has_missed_noon, newest_missed, next_try, oldest};
+pub use timetable::{days_to_ask, has_missed_noon, newest_missed, next_funds_try, next_try, oldest};

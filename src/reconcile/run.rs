@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,20 +12,18 @@ use tokio::task::JoinHandle;
 
 use super::elsewhere::{Elsewhere, awaited_until};
 use super::error::RunError;
-use super::fetch::{Fetch, Trades};
+use super::fetch::{Bills, Fetch, Funds, Trades};
 use super::folder::Folder;
 use super::news;
-use super::timetable::next_try;
-use super::work::{Work, Worked};
+use super::timetable::{next_funds_try, next_try};
+use super::work::{Work, Worked, send_booked, send_ours};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Merchant};
-use crate::reconciliation::{DayState, Figures, LedgerItem, LineClass, Loops, Rules, TradesLoop, day_state};
+use crate::reconciliation::{DayState, Figures, LineClass, Loops, Rules, TradesLoop, day_state};
 use crate::store::{DayRange, DueDay, FailedRun, Fenced, FinishedRun, Lease, RunKey, Store};
 use crate::wechat::transport::Client;
 use crate::wechat::v2::bill::{Ask, BillDay, Expected, FundAccount, TradeBillType};
 
-/// Rows of our side that are read at once.
-const PAGE: u64 = 1000;
 /// Parts that wait between the threads.
 const WAITING: usize = 2;
 /// When a day is due again whose run ended without any result: its process died or lost the lease, or the database
@@ -85,15 +83,6 @@ fn fenced<T>(done: Fenced<T>) -> Result<T, RunError> {
     }
 }
 
-/// A day's bills.
-struct Bills {
-    /// None where the day is empty.
-    trades: Option<PathBuf>,
-    hash: Option<String>,
-    funds: Option<PathBuf>,
-    funds_error: Option<String>,
-}
-
 async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, RunError> {
     let unknown = || RunError::UnknownMerchant(due.merchant.to_string());
     let merchant = on.config.merchant(due.merchant.as_str()).ok_or_else(unknown)?;
@@ -112,13 +101,13 @@ async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, R
         keep(files, settings.keep).map_err(|e| RunError::of_folder(files, &e))?;
     }
     let fetch = Fetch { config: on.config, store: on.store, wechat: on.wechat, merchant, day, folder: files, now };
-    let mut bills = Bills { trades: None, hash: None, funds: None, funds_error: None };
+    let mut bills = Bills { trades: None, hash: None, funds: Funds::None, before: None };
     if let Trades::File(file) = fetch.trades().await? {
-        (bills.trades, bills.hash) = (Some(file.file), Some(file.sha256));
-        match fetch.funds().await {
-            Ok(file) => bills.funds = file,
-            Err(e) => bills.funds_error = Some(e),
-        }
+        (bills.trades, bills.hash, bills.funds) = (Some(file.file), Some(file.sha256), fetch.funds().await);
+    }
+    if matches!(bills.funds, Funds::Missing { .. }) {
+        let before = on.store.reconciliation(&due.merchant, &due.day).await?;
+        bills.before = before.filter(|day| day.loops.funds.is_some() && day.bill_hash == bills.hash);
     }
     let mut run = RunKey { merchant: due.merchant.clone(), day: due.day.clone(), run: first };
     let mut tries = 0;
@@ -150,7 +139,6 @@ fn keep(folder: &Path, age: Duration) -> io::Result<()> {
 struct Compared {
     figures: Figures,
     loops: Loops,
-    touched: Vec<String>,
     awaits: bool,
     pends: bool,
 }
@@ -167,17 +155,23 @@ async fn once(
     let foreign = on.config.reconcile.foreign.iter().chain(&merchant.foreign).cloned().collect();
     let rules = Rules { foreign, now_ms: now.as_ms() };
     let range = DayRange { merchant: run.merchant.clone(), from: day.begins_at(), to: day.ends_at() };
-    let (items, rows) = mpsc::channel(WAITING);
+    let ((items, rows), (fees, booked)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
     let (found, mut pairs) = mpsc::channel(WAITING);
+    let funds = match &bills.funds {
+        Funds::File(file) => Some((file.clone(), Expected::new(merchant, Ask::fund_flow(day, FundAccount::Basic)))),
+        Funds::None | Funds::Missing { .. } => None,
+    };
     let work = Work {
         folder: Arc::clone(folder),
         buffer: on.config.reconcile.buffer_bytes,
         trades: bills.trades.clone().map(|file| (file, Expected::new(merchant, Ask::trades(day, TradeBillType::All)))),
-        funds: bills.funds.clone().map(|file| (file, Expected::new(merchant, Ask::fund_flow(day, FundAccount::Basic)))),
+        funds,
         rules: rules.clone(),
     };
-    let working: JoinHandle<Result<Worked, RunError>> = tokio::task::spawn_blocking(move || work.run(rows, found));
+    let working: JoinHandle<Result<Worked, RunError>> =
+        tokio::task::spawn_blocking(move || work.run(rows, booked, found));
     send_ours(on.store, &range, items).await?;
+    send_booked(on.store, bills.before.as_ref(), fees).await?;
     let mut elsewhere = Elsewhere {
         store: on.store,
         merchant: &run.merchant,
@@ -185,7 +179,6 @@ async fn once(
         rules: &rules,
         now,
         matched: 0,
-        touched: Default::default(),
         awaits: false,
         pends: false,
     };
@@ -201,34 +194,15 @@ async fn once(
     for (currency, sums) in on.store.day_sums(&range).await? {
         figures.of(&currency).ledger = sums;
     }
+    // The account is in yuan.
+    let funds = account.map(|account| account.against(&figures.yuan.bill));
+    let kept = || bills.before.as_ref().and_then(|day| day.loops.funds.clone());
     let loops = Loops {
         trades: TradesLoop::default(),
-        // The account is in yuan.
-        funds: account.map(|account| account.against(&figures.yuan.bill)),
-        funds_error: bills.funds_error.clone(),
+        funds: funds.or_else(kept),
+        funds_error: bills.funds_error().map(str::to_owned),
     };
-    let touched = elsewhere.touched.into_iter().collect();
-    Ok(Compared { figures, loops, touched, awaits: elsewhere.awaits, pends: elsewhere.pends })
-}
-
-/// Reads our side in pages. Ends early where the other thread has failed: it says why.
-async fn send_ours(store: &Store, range: &DayRange, items: mpsc::Sender<Vec<LedgerItem>>) -> Result<(), RunError> {
-    let mut after = None;
-    loop {
-        let (page, next) = store.day_payments(range, after, PAGE).await?;
-        after = next;
-        if next.is_none() || items.send(page).await.is_err() {
-            break;
-        }
-    }
-    let mut after = None;
-    loop {
-        let (page, next) = store.day_refunds(range, after, PAGE).await?;
-        after = next;
-        if next.is_none() || items.send(page).await.is_err() {
-            return Ok(());
-        }
-    }
+    Ok(Compared { figures, loops, awaits: elsewhere.awaits, pends: elsewhere.pends })
 }
 
 /// Makes the run the day's result, with the events about what is new in it.
@@ -239,7 +213,7 @@ async fn finish(
     bills: Bills,
     compared: Compared,
 ) -> Result<DayState, RunError> {
-    let Compared { mut figures, mut loops, touched, awaits, pends } = compared;
+    let Compared { mut figures, mut loops, awaits, pends } = compared;
     let before = on.store.reconciliation(&key.merchant, &key.day).await?;
     let replaces = before.as_ref().map_or(0, |before| before.run);
     figures.open_lines = fenced(on.store.keep_notes(on.lease, &key, replaces).await?)?;
@@ -250,7 +224,7 @@ async fn finish(
     let lines = on.store.lines_of_run(&key, &fresh).await?;
     let finished = FinishedRun {
         events: news::events(&key, (&figures, &loops, state), before.as_ref(), &lines, now),
-        recheck_at: recheck(day, now, awaits, pends),
+        recheck_at: recheck(day, now, (awaits, pends, bills.is_funds_late())),
         key,
         figures,
         loops,
@@ -262,18 +236,13 @@ async fn finish(
     fenced(on.store.finish_reconciliation(on.lease, &finished).await?)?;
     let key = &finished.key;
     while on.store.sweep_lines(&key.merchant, &key.day).await? > 0 {}
-    for other in touched {
-        // It counted a refund that WeChat's bill has on another day.
-        if on.store.reconciliation(&key.merchant, &other).await?.is_some_and(|day| day.run > 0) {
-            on.store.ask_reconciliation(&key.merchant, &other, None, now).await?;
-        }
-    }
     Ok(state)
 }
 
-/// When a line may have changed by itself.
-fn recheck(day: BillDay, now: Timestamp, awaits: bool, pends: bool) -> Option<Timestamp> {
+/// When a line may have changed by itself, or the account's bill may be there.
+fn recheck(day: BillDay, now: Timestamp, (awaits, pends, is_late): (bool, bool, bool)) -> Option<Timestamp> {
     let awaited = awaits.then(|| awaited_until(day));
     let pending = pends.then(|| now.after(DAY));
-    awaited.into_iter().chain(pending).min()
+    let funds = if is_late { next_funds_try(day, now) } else { None };
+    [awaited, pending, funds].into_iter().flatten().min()
 }

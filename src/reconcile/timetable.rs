@@ -57,6 +57,17 @@ pub fn next_try(day: BillDay, now: Timestamp) -> Option<Timestamp> {
     Some(if now < ten { ten } else { ten.after(DAY) })
 }
 
+/// When a day that has a result is compared again because the account's bill was not there: at double the distance each
+/// time, ten minutes to a day later.
+pub fn next_funds_try(day: BillDay, now: Timestamp) -> Option<Timestamp> {
+    if day < oldest(now) {
+        return None;
+    }
+    let late = now.as_ms().saturating_sub(day.ready_at().as_ms());
+    let late = Duration::from_millis(u64::try_from(late).unwrap_or_default());
+    Some(now.after(late.clamp(AGAIN, DAY)))
+}
+
 /// Whether it is noon of the day after, when an operator is informed, and when "no bill" means that there is none.
 pub fn has_missed_noon(day: BillDay, now: Timestamp) -> bool {
     now >= day.ends_at().after(HOUR * 12)

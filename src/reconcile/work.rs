@@ -7,19 +7,25 @@ use tokio::sync::mpsc;
 
 use super::account::{AccountSums, add_refund_fees, sort_fees};
 use super::bill_rows::{BillSums, sort_bill};
-use super::codec::write_ledger;
+use super::codec::{write_fee, write_ledger};
 use super::compare::{Pair, Sides, Summary, compare};
 use super::error::RunError;
 use super::folder::Folder;
 use super::sorter::{Sorted, Sorter};
-use crate::reconciliation::{LedgerItem, Rules};
+use crate::reconciliation::{Ids, LedgerItem, Rules};
+use crate::store::{DayRange, Line, Reconciliation, Store};
 use crate::wechat::v2::bill::Expected;
 
+/// Rows of the database that are read at once.
+const PAGE: u64 = 1000;
 /// Pairs that are searched for at once.
 const PAIRS: usize = 200;
 
 /// A file, and which bill it must be.
 type Bill = (PathBuf, Expected);
+
+/// What was booked as the fee of a row, in 1/100,000 yuan.
+pub(super) type BookedFee = (Ids, i64);
 
 /// The bills of a day, and where their rows are sorted.
 pub(super) struct Work {
@@ -38,10 +44,12 @@ pub(super) struct Worked {
 }
 
 impl Work {
-    /// Takes our side in pages, and gives the pairs that are not matched in parts.
+    /// Takes our side in pages, and then the fees that an earlier run found booked, which count where there is no bill
+    /// of the account; gives the pairs that are not matched in parts.
     pub fn run(
         self,
         rows: mpsc::Receiver<Vec<LedgerItem>>,
+        booked: mpsc::Receiver<Vec<BookedFee>>,
         found: mpsc::Sender<Vec<Pair>>,
     ) -> Result<Worked, RunError> {
         // Both sides at once: one waits for the database, the other one is read from a file.
@@ -52,11 +60,11 @@ impl Work {
         let (bill, refunds, sums) = bill.map_err(|_| RunError::Ended)??;
         let ledger = ledger?;
         let (account, fees) = match &self.funds {
-            Some(funds) => self.account(funds, refunds).map(|(account, fees)| (Some(account), Some(fees)))?,
-            None => (None, None),
+            Some(funds) => self.account(funds, refunds).map(|(account, fees)| (Some(account), fees))?,
+            None => (None, self.booked(booked)?),
         };
         let mut part = Vec::with_capacity(PAIRS);
-        let summary = compare(Sides { bill, ledger, fees }, &self.rules, |pair| {
+        let summary = compare(Sides { bill, ledger, fees: Some(fees) }, &self.rules, |pair| {
             part.push(pair);
             if part.len() == PAIRS {
                 let full = std::mem::replace(&mut part, Vec::with_capacity(PAIRS));
@@ -95,6 +103,16 @@ impl Work {
         Ok(ledger.finish()?)
     }
 
+    fn booked(&self, mut pages: mpsc::Receiver<Vec<BookedFee>>) -> Result<Sorted, RunError> {
+        let mut fees = self.sorter();
+        while let Some(page) = pages.blocking_recv() {
+            for (ids, fee) in page {
+                fees.push(&ids.sort_key(), &write_fee(fee))?;
+            }
+        }
+        Ok(fees.finish()?)
+    }
+
     /// The account's sums, and the fees that were booked.
     fn account(&self, (file, expected): &Bill, refunds: Option<Sorter>) -> Result<(AccountSums, Sorted), RunError> {
         let (mut fees, mut booked) = (self.sorter(), self.sorter());
@@ -104,4 +122,57 @@ impl Work {
         }
         Ok((account, fees.finish()?))
     }
+}
+
+/// Reads our side in pages. Ends early where the other thread has failed: it says why.
+pub(super) async fn send_ours(
+    store: &Store,
+    range: &DayRange,
+    items: mpsc::Sender<Vec<LedgerItem>>,
+) -> Result<(), RunError> {
+    let mut after = None;
+    loop {
+        let (page, next) = store.day_payments(range, after, PAGE).await?;
+        after = next;
+        if next.is_none() || items.send(page).await.is_err() {
+            break;
+        }
+    }
+    let mut after = None;
+    loop {
+        let (page, next) = store.day_refunds(range, after, PAGE).await?;
+        after = next;
+        if next.is_none() || items.send(page).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// What was booked as fees, as far as the result before says. Of what it says nothing, the fees were right.
+pub(super) async fn send_booked(
+    store: &Store,
+    before: Option<&Reconciliation>,
+    fees: mpsc::Sender<Vec<BookedFee>>,
+) -> Result<(), RunError> {
+    let Some(before) = before else { return Ok(()) };
+    let mut after = 0;
+    loop {
+        let lines = store.booked_lines(before, after, PAGE).await?;
+        let Some(last) = lines.last() else { return Ok(()) };
+        after = last.id;
+        if fees.send(lines.into_iter().filter_map(booked_fee).collect()).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn booked_fee(line: Line) -> Option<BookedFee> {
+    let ids = Ids {
+        kind: line.kind,
+        transaction_id: line.transaction_id,
+        out_trade_no: line.out_trade_no.unwrap_or_default(),
+        refund_no: line.refund_no,
+        refund_id: line.refund_id,
+    };
+    Some((ids, line.booked_fee?))
 }

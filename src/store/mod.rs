@@ -93,6 +93,7 @@ pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
 pub use payment::read::{OPEN_CLASSES, PaymentFilter, StoredPayment};
 pub use queue::{IntakeLog, IntakeStep};
+pub use reconciliation::accepted::BilledRefund;
 pub use reconciliation::accounts::{DayPlace, DayRange};
 pub use reconciliation::asks::{DueDay, FailedRun};
 pub use reconciliation::bills::{BillKind, BillNote, BillState};

@@ -9,9 +9,9 @@ use crate::ctl::args_page::Page;
 /// A merchant and a day in Beijing.
 #[derive(Args)]
 pub struct Day {
-    /// Of this merchant.
-    #[arg(long, default_value = "main")]
-    pub merchant: String,
+    /// Of this merchant; may be left out where there is one.
+    #[arg(long)]
+    pub merchant: Option<String>,
     /// A day in Beijing, like 2026-11-27.
     #[arg(long)]
     pub date: String,
@@ -138,17 +138,17 @@ pub enum PeriodsCommand {
     Show {
         /// Like 2026-11.
         month: String,
-        /// Of this merchant.
-        #[arg(long, default_value = "main")]
-        merchant: String,
+        /// Of this merchant; may be left out where there is one.
+        #[arg(long)]
+        merchant: Option<String>,
     },
     /// Closes a month whose days are balanced or explained.
     Close {
         /// Like 2026-11.
         month: String,
-        /// Of this merchant.
-        #[arg(long, default_value = "main")]
-        merchant: String,
+        /// Of this merchant; may be left out where there is one.
+        #[arg(long)]
+        merchant: Option<String>,
         /// Why, for the audit.
         #[arg(long)]
         reason: String,
@@ -160,9 +160,9 @@ pub enum PeriodsCommand {
     Reopen {
         /// Like 2026-11.
         month: String,
-        /// Of this merchant.
-        #[arg(long, default_value = "main")]
-        merchant: String,
+        /// Of this merchant; may be left out where there is one.
+        #[arg(long)]
+        merchant: Option<String>,
         /// Why, for the audit.
         #[arg(long)]
         reason: String,

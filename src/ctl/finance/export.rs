@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 
 use super::args::Span;
+use super::merchant::merchant;
 use crate::ctl::client::{Api, part};
 use crate::ctl::exit::{Exit, Failure};
 use crate::ctl::output::Printer;
@@ -27,8 +28,8 @@ pub async fn export(api: &Api, export: Export<'_>, out: &mut Printer) -> Result<
     };
     let (path, parameters) = match date {
         Some(date) => {
-            let merchant = span.merchant.as_deref().unwrap_or("main");
-            let path = format!("/v1/reports/{}/{}.{format}", part(merchant), part(&date));
+            let merchant = merchant(api, span.merchant).await?;
+            let path = format!("/v1/reports/{}/{}.{format}", part(&merchant), part(&date));
             (path, vec![("lang", lang), ("columns", columns)])
         }
         None if span.from.is_none() => {

@@ -3,6 +3,7 @@
 mod args;
 mod books;
 mod export;
+mod merchant;
 mod periods;
 mod reconcile;
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::args::PeriodsCommand;
+use super::merchant::merchant;
 use crate::ctl::client::{Api, part};
 use crate::ctl::exit::{Exit, Failure};
 use crate::ctl::output::{Column, Printer};
@@ -56,15 +57,18 @@ pub async fn periods(api: &Api, command: PeriodsCommand, out: &mut Printer) -> R
             }
             Ok(Exit::Ok)
         }
-        PeriodsCommand::Show { month, merchant } => shown(&api.get(&path(&merchant, &month, ""), &[]).await?, out),
-        PeriodsCommand::Close { month, merchant, reason, yes } => {
+        PeriodsCommand::Show { month, merchant: named } => {
+            let path = path(&merchant(api, named).await?, &month, "");
+            shown(&api.get(&path, &[]).await?, out)
+        }
+        PeriodsCommand::Close { month, merchant: named, reason, yes } => {
             confirmed(yes, "the figures of a closed month do not change any more")?;
-            let path = path(&merchant, &month, "/close");
+            let path = path(&merchant(api, named).await?, &month, "/close");
             shown(&api.post(&path, &json!({"reason": reason})).await?, out)
         }
-        PeriodsCommand::Reopen { month, merchant, reason, yes } => {
+        PeriodsCommand::Reopen { month, merchant: named, reason, yes } => {
             confirmed(yes, "the month was reported as closed")?;
-            let path = path(&merchant, &month, "/reopen");
+            let path = path(&merchant(api, named).await?, &month, "/reopen");
             shown(&api.post(&path, &json!({"reason": reason})).await?, out)
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{Day, ReconcileCommand};
 use super::export::{Export, export, to_file_or_stdout};
+use super::merchant::merchant;
 use crate::ctl::client::{Api, part};
 use crate::ctl::exit::{Exit, Failure};
 use crate::ctl::output::{Column, Printer};
@@ -84,10 +85,10 @@ const REPAIR: &[Column] =
 
 pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) -> Result<Exit, Failure> {
     match command {
-        ReconcileCommand::Run { day, detach } => run(api, day, detach, out).await,
+        ReconcileCommand::Run { day, detach } => run(api, &of(api, day).await?, detach, out).await,
         ReconcileCommand::Show { span, date: Some(date) } => {
-            let merchant = span.merchant.unwrap_or_else(|| "main".to_owned());
-            shown(&api.get(&path(&Day { merchant, date }, ""), &[]).await?, out)
+            let of = of(api, Day { merchant: span.merchant, date }).await?;
+            shown(&api.get(&path(&of, ""), &[]).await?, out)
         }
         ReconcileCommand::Show { span, date: None } => {
             let parameters = [("merchant", span.merchant), ("from", span.from), ("to", span.to)];
@@ -97,18 +98,18 @@ pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) 
         ReconcileCommand::Lines { day, class, page } => {
             let limit = page.limit.map(|limit| limit.to_string());
             let parameters = [("class", class), ("limit", limit), ("after", page.after)];
-            let answer = api.get(&path(&day, "/lines"), &parameters).await?;
+            let answer = api.get(&path(&of(api, day).await?, "/lines"), &parameters).await?;
             list(&answer, "lines", LINES, "no line differs", out)
         }
         ReconcileCommand::Export { span, date, out: file, lang, columns } => {
             export(api, Export { span, date, out: file.as_deref(), lang, columns }, out).await
         }
-        ReconcileCommand::Bill { day, of, out: file } => {
-            let (path, parameters) = (path(&day, "/bill"), [("type", Some(of))]);
+        ReconcileCommand::Bill { day, of: kind, out: file } => {
+            let (path, parameters) = (path(&of(api, day).await?, "/bill"), [("type", Some(kind))]);
             to_file_or_stdout(api, (&path, &parameters), file.as_deref(), out).await
         }
         ReconcileCommand::Resolve { id, day, note } => {
-            let path = path(&day, &format!("/lines/{}/resolve", part(&id)));
+            let path = path(&of(api, day).await?, &format!("/lines/{}/resolve", part(&id)));
             let line = api.post(&path, &json!({"note": note})).await?;
             if out.is_json() {
                 out.json(&line)?;
@@ -118,14 +119,24 @@ pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) 
             Ok(Exit::Ok)
         }
         ReconcileCommand::Explain { day, note } => {
-            shown(&api.post(&path(&day, "/explain"), &json!({"note": note})).await?, out)
+            shown(&api.post(&path(&of(api, day).await?, "/explain"), &json!({"note": note})).await?, out)
         }
-        ReconcileCommand::Repair { day, reason, stop: true, .. } => stop(api, &day, &reason, out).await,
-        ReconcileCommand::Repair { day, reason, yes, .. } => repair(api, &day, reason, yes, out).await,
+        ReconcileCommand::Repair { day, reason, stop: true, .. } => stop(api, &of(api, day).await?, &reason, out).await,
+        ReconcileCommand::Repair { day, reason, yes, .. } => repair(api, &of(api, day).await?, reason, yes, out).await,
     }
 }
 
-fn path(day: &Day, rest: &str) -> String {
+/// A day of a merchant.
+struct MerchantDay {
+    merchant: String,
+    date: String,
+}
+
+async fn of(api: &Api, day: Day) -> Result<MerchantDay, Failure> {
+    Ok(MerchantDay { merchant: merchant(api, day.merchant).await?, date: day.date })
+}
+
+fn path(day: &MerchantDay, rest: &str) -> String {
     format!("{PATH}/{}/{}{rest}", part(&day.merchant), part(&day.date))
 }
 
@@ -141,14 +152,14 @@ fn list(answer: &Value, name: &str, columns: &[Column], none: &str, out: &mut Pr
     Ok(Exit::Ok)
 }
 
-async fn run(api: &Api, day: Day, detach: bool, out: &mut Printer) -> Result<Exit, Failure> {
+async fn run(api: &Api, day: &MerchantDay, detach: bool, out: &mut Printer) -> Result<Exit, Failure> {
     let asked = api.post(PATH, &json!({"merchant": day.merchant, "date": day.date})).await?;
     if detach {
         return shown(&asked, out);
     }
     let bar = stderr().is_terminal() && !out.is_json();
     loop {
-        let result = api.get(&path(&day, ""), &[]).await?;
+        let result = api.get(&path(day, ""), &[]).await?;
         let state = result["state"].as_str().unwrap_or_default().to_owned();
         if !matches!(state.as_str(), "pending" | "running") {
             if bar {
@@ -197,7 +208,7 @@ fn shown(result: &Value, out: &mut Printer) -> Result<Exit, Failure> {
     })
 }
 
-async fn repair(api: &Api, day: &Day, reason: String, yes: bool, out: &mut Printer) -> Result<Exit, Failure> {
+async fn repair(api: &Api, day: &MerchantDay, reason: String, yes: bool, out: &mut Printer) -> Result<Exit, Failure> {
     if yes {
         return repaired(api, day, &json!({"dry_run": false, "reason": reason}), out).await;
     }
@@ -217,7 +228,7 @@ async fn repair(api: &Api, day: &Day, reason: String, yes: bool, out: &mut Print
 }
 
 /// Stops the repair of a day. One that is over stays as it is.
-async fn stop(api: &Api, day: &Day, reason: &str, out: &mut Printer) -> Result<Exit, Failure> {
+async fn stop(api: &Api, day: &MerchantDay, reason: &str, out: &mut Printer) -> Result<Exit, Failure> {
     let answer = api.post(&path(day, "/repair/stop"), &json!({"reason": reason})).await?;
     if out.is_json() {
         out.json(&answer)?;
@@ -228,7 +239,7 @@ async fn stop(api: &Api, day: &Day, reason: &str, out: &mut Printer) -> Result<E
 }
 
 /// Repairs, and waits until all lines were gone through.
-async fn repaired(api: &Api, day: &Day, body: &Value, out: &mut Printer) -> Result<Exit, Failure> {
+async fn repaired(api: &Api, day: &MerchantDay, body: &Value, out: &mut Printer) -> Result<Exit, Failure> {
     let answer = api.post(&path(day, "/repair"), body).await?;
     list(&answer, "results", RESULTS, "nothing is to be repaired", out)?;
     let bar = stderr().is_terminal() && !out.is_json();
@@ -247,5 +258,16 @@ async fn repaired(api: &Api, day: &Day, body: &Value, out: &mut Printer) -> Resu
             "{lines} lines; WeChat was asked about {asked}: once they settle, the day is compared again"
         ));
     }
-    Ok(Exit::Ok)
+    let has_begun = answer["results"].as_array().is_some_and(|results| !results.is_empty());
+    let refused = if has_begun { refused(&repair) } else { 0 };
+    if refused > 0 {
+        out.note(&format!("{refused} lines are not repaired: they stay open"));
+    }
+    Ok(if refused > 0 { Exit::Partly } else { Exit::Ok })
+}
+
+/// Lines that a repair has neither repaired nor asked WeChat about.
+fn refused(repair: &Value) -> i64 {
+    let count = |name: &str| repair[name].as_i64().unwrap_or_default();
+    count("lines") - count("repaired") - count("asked")
 }

@@ -121,7 +121,9 @@ fn made(made: &Value, out: &mut Printer) -> Result<Exit, Failure> {
     let id = made["id"].as_str().unwrap_or_default();
     let Some(secret) = made["secret"].as_str() else {
         out.line(id)?;
-        out.note(&format!("The robot's key is not shown again. To see whether it works: wxpayctl webhooks test {id}"));
+        // A mail's endpoint has no secret at all.
+        let key = if made["format"] == "wecom" { "The robot's key is not shown again. " } else { "" };
+        out.note(&format!("{key}To see whether it works: wxpayctl webhooks test {id}"));
         return Ok(Exit::Ok);
     };
     // Piped into a file, the secret is alone in it.

@@ -1,6 +1,5 @@
 //! The detail sheet of a day: every payment and refund by WeChat's time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -9,14 +8,14 @@ use serde_json::Value;
 
 use super::cell::{Cell, Language};
 use super::ledger::period_of;
-use super::reconciled::{BillOnly, DayLine, day_lines};
+use super::reconciled::{BillOnly, DayLine, DayLines, bill_only, day_lines, of_line};
 use super::sheet::Sheet;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::ids::MerchantKey;
 use crate::reconcile::BillFees;
 use crate::reconciliation::{BillSide, Ids, LineKind};
-use crate::store::{BookRange, ClosedMonth, DbError, DetailRow, Store};
+use crate::store::{BookRange, ClosedMonth, DbError, DetailPlace, DetailRow, Store};
 use crate::wechat::transport::Client;
 
 /// Lines that are in memory at once.
@@ -87,22 +86,78 @@ pub async fn detail_sheet(
     let fees = fees(on, merchant, begin).await?;
     let mut heads = language.pick(CHINESE, ENGLISH).map(str::to_owned).to_vec();
     heads.extend(further.iter().map(|column| column.head(language)));
-    let context = Context { closed, lines, fees, language, further };
-    let begun = (store.clone(), range, context, Some(None));
-    let rows = try_unfold(begun, |(store, range, context, rest)| async move {
-        let Some(after) = rest else { return Ok(None) };
-        let found = store.detail_rows(&range, after, CHUNK).await?;
-        let is_full = found.len() >= usize::try_from(CHUNK).unwrap_or(usize::MAX);
-        let next = found.last().filter(|_| is_full).map(|row| Some((row.at, row.is_refund, row.id)));
-        let fees = context.fees_of(&found).await?;
-        let mut rows: Vec<Vec<Cell>> = found.iter().zip(fees).map(|(row, fee)| context.cells(row, fee)).collect();
-        if next.is_none() {
-            rows.extend(context.only_in_bill());
-        }
-        Ok::<_, DbError>(Some((rows, (store, range, context, next))))
+    let pages = Pages { store: store.clone(), range, context: Context { closed, lines, fees, language, further } };
+    let rows = try_unfold((pages, Some(Place::Ours(None))), |(pages, place)| async move {
+        let Some(place) = place else { return Ok(None) };
+        let (rows, next) = pages.page(place).await?;
+        Ok::<_, DbError>(Some((rows, (pages, next))))
     });
     let file_name = format!("detail-{merchant}-{}", begin.to_beijing_day());
     Ok(Sheet { file_name, tab: language.pick("明细", "Detail"), heads, rows: rows.boxed() })
+}
+
+/// Where a sheet goes on.
+enum Place {
+    /// In our rows.
+    Ours(Option<DetailPlace>),
+    /// In what the bill alone has: of which class, the last first, and behind which line.
+    Bill(Vec<String>, i64),
+}
+
+struct Pages {
+    store: Store,
+    range: BookRange,
+    context: Context,
+}
+
+impl Pages {
+    /// The rows of a place, and where the next ones are.
+    async fn page(&self, place: Place) -> Result<(Vec<Vec<Cell>>, Option<Place>), DbError> {
+        match place {
+            Place::Ours(after) => self.ours(after).await,
+            Place::Bill(classes, after) => self.of_bill(classes, after).await,
+        }
+    }
+
+    async fn ours(&self, after: Option<DetailPlace>) -> Result<(Vec<Vec<Cell>>, Option<Place>), DbError> {
+        let context = &self.context;
+        let found = self.store.detail_rows(&self.range, after, CHUNK).await?;
+        let fees = context.fees_of(&found).await?;
+        let rows = found.iter().zip(fees).map(|(row, fee)| context.cells(row, fee)).collect();
+        let next = match found.last().filter(|_| is_full(found.len())) {
+            Some(row) => Place::Ours(Some((row.at, row.is_refund, row.id))),
+            None => Place::Bill(context.lines.of.iter().flat_map(|day| day.classes.keys().cloned()).collect(), 0),
+        };
+        Ok((rows, Some(next)))
+    }
+
+    /// Rows of the bill that are none of ours, a class after the other.
+    async fn of_bill(&self, mut classes: Vec<String>, after: i64) -> Result<(Vec<Vec<Cell>>, Option<Place>), DbError> {
+        let Some(of) = &self.context.lines.of else { return Ok((Vec::new(), None)) };
+        let Some(class) = classes.last() else {
+            // The lines of a result are removed once there is another one.
+            let newest = self.store.reconciliation(&of.merchant, &of.day).await?;
+            return match newest.filter(|day| day.run == of.run) {
+                Some(_) => Ok((Vec::new(), None)),
+                None => Err(DbError::Defect(format!("{} was compared again while its sheet was read", of.day))),
+            };
+        };
+        let found = self.store.lines_of_bill((of, class), &self.range, after, u64::from(CHUNK)).await?;
+        let rows = found.iter().filter_map(|line| Some(self.context.bill_cells(&of_line(line), &bill_only(line)?)));
+        let rows = rows.collect();
+        let next = match found.last().filter(|_| is_full(found.len())) {
+            Some(line) => Place::Bill(classes, line.id),
+            None => {
+                classes.pop();
+                Place::Bill(classes, 0)
+            }
+        };
+        Ok((rows, Some(next)))
+    }
+}
+
+fn is_full(rows: usize) -> bool {
+    rows >= usize::try_from(CHUNK).unwrap_or(usize::MAX)
 }
 
 /// The fees of lines that do not differ.
@@ -142,8 +197,7 @@ fn ids_of(row: &DetailRow) -> Ids {
 
 struct Context {
     closed: Vec<ClosedMonth>,
-    /// Differences of the day, by the number of their payment or refund.
-    lines: BTreeMap<String, DayLine>,
+    lines: DayLines,
     fees: Fees,
     language: Language,
     further: Vec<Further>,
@@ -163,9 +217,8 @@ impl Context {
         let content: Value =
             row.content.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let number = row.refund_no.as_deref().unwrap_or(&row.transaction_id);
-        let line = self.lines.get(number).cloned();
-        let is_unread = line.is_none() && matches!(self.fees, Fees::Unread);
-        let flags = self.flags(row, line.as_ref(), is_unread);
+        let line = self.lines.lines.get(number).cloned();
+        let flags = self.flags(row, line.as_ref());
         let line = line.or_else(|| fee.map(|side| DayLine::matched(row.is_refund, &side)));
         let line = line.as_ref();
         let money = |fen| Cell::Money(fen, row.currency.clone());
@@ -185,11 +238,6 @@ impl Context {
         ];
         cells.extend(self.further.iter().map(|column| column.cell(&content)));
         cells
-    }
-
-    /// What the bill has and our books do not, behind what they have.
-    fn only_in_bill(&self) -> impl Iterator<Item = Vec<Cell>> {
-        self.lines.values().filter_map(|line| Some(self.bill_cells(line, line.only_in_bill.as_ref()?)))
     }
 
     fn bill_cells(&self, line: &DayLine, bill: &BillOnly) -> Vec<Cell> {
@@ -217,12 +265,15 @@ impl Context {
     }
 
     /// What is special about a line, in the words of the books.
-    fn flags(&self, row: &DetailRow, line: Option<&DayLine>, is_unread: bool) -> Cell {
+    fn flags(&self, row: &DetailRow, line: Option<&DayLine>) -> Cell {
         let mut flags = Vec::new();
         flags.extend(row.class.clone().filter(|class| class != "credited"));
         flags.extend(row.reason.clone());
         flags.extend(line.map(|line| line.class.clone()));
-        flags.extend(is_unread.then(|| "fee_unread".to_owned()));
+        if line.is_none() {
+            flags.extend(self.lines.is_cut.then(|| "class_unread".to_owned()));
+            flags.extend(matches!(self.fees, Fees::Unread).then(|| "fee_unread".to_owned()));
+        }
         let period = period_of(row.at, row.recorded_at, &self.closed);
         flags.extend(period.adjusts.map(|_| format!("adjusts:{}", period.month)));
         if flags.is_empty() { Cell::Empty } else { Cell::Text(flags.join(" ")) }

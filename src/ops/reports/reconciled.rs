@@ -89,7 +89,7 @@ pub struct ReconciledBill {
 
 /// Days of one sheet at most: three years.
 pub const MAX_DAYS: u64 = 1100;
-/// The most lines of a day that are read for its sheet.
+/// The most lines about our own rows that are in memory for a sheet. Rows whose line may be another one are marked.
 const LINES: u64 = 100_000;
 /// 1/100,000 yuan in a fen, the unit of fees.
 const PER_FEN: i64 = 1000;
@@ -162,11 +162,20 @@ pub struct DayLine {
     pub fee: Option<String>,
     pub rate: Option<String>,
     pub net: Option<String>,
-    /// What the bill has and our books do not.
-    pub only_in_bill: Option<BillOnly>,
 }
 
-/// A line of the bill.
+/// What a day's result says of our rows of the day.
+#[derive(Debug, Clone, Default)]
+pub struct DayLines {
+    /// None of a day that was never compared.
+    pub of: Option<Reconciliation>,
+    /// The lines that differ, by the number of their payment or refund.
+    pub lines: BTreeMap<String, DayLine>,
+    /// Whether there are more than could be read.
+    pub is_cut: bool,
+}
+
+/// A row of the bill that is none of our rows of the day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BillOnly {
     pub at: Timestamp,
@@ -177,15 +186,14 @@ pub struct BillOnly {
     pub currency: String,
 }
 
-/// The lines of a day that differ, by the number of their payment or refund.
-pub async fn day_lines(
-    store: &Store,
-    merchant: &MerchantKey,
-    begin: Timestamp,
-) -> Result<BTreeMap<String, DayLine>, DbError> {
-    let Some(day) = store.reconciliation(merchant, &begin.to_beijing_day()).await? else { return Ok(BTreeMap::new()) };
-    let lines = store.reconciliation_lines(&day, None, None, LINES).await?;
-    Ok(lines.iter().map(|line| (number(line), of_line(line))).collect())
+/// The lines of a day about our rows.
+pub async fn day_lines(store: &Store, merchant: &MerchantKey, begin: Timestamp) -> Result<DayLines, DbError> {
+    let Some(of) = store.reconciliation(merchant, &begin.to_beijing_day()).await? else {
+        return Ok(DayLines::default());
+    };
+    let lines = store.lines_of_ours(&of, LINES + 1).await?;
+    let is_cut = u64::try_from(lines.len()).unwrap_or(u64::MAX) > LINES;
+    Ok(DayLines { of: Some(of), lines: lines.iter().map(|line| (number(line), of_line(line))).collect(), is_cut })
 }
 
 impl DayLine {
@@ -193,7 +201,7 @@ impl DayLine {
     pub fn matched(is_refund: bool, side: &BillSide) -> DayLine {
         let rate = Some(side.rate.clone()).filter(|rate| !rate.is_empty());
         let net = net(is_refund, side.fen, side.fee);
-        DayLine { class: String::new(), fee: Some(decimal(side.fee)), rate, net: Some(net), only_in_bill: None }
+        DayLine { class: String::new(), fee: Some(decimal(side.fee)), rate, net: Some(net) }
     }
 }
 
@@ -210,22 +218,25 @@ fn number(line: &Line) -> String {
     }
 }
 
-fn of_line(line: &Line) -> DayLine {
-    let is_refund = line.kind == LineKind::Refund;
-    let amounts = line.bill_fen.zip(line.bill_fee);
-    let only_in_bill = line.bill_fen.filter(|_| line.ledger_fen.is_none()).map(|fen| BillOnly {
-        at: line.bill_time.unwrap_or(Timestamp::from_ms(0)),
+/// The bill's side of a line, where it has one.
+pub fn bill_only(line: &Line) -> Option<BillOnly> {
+    Some(BillOnly {
+        at: line.bill_time?,
         out_trade_no: line.out_trade_no.clone().unwrap_or_default(),
         transaction_id: line.transaction_id.clone(),
-        is_refund,
-        fen,
+        is_refund: line.kind == LineKind::Refund,
+        fen: line.bill_fen?,
         currency: line.bill_currency.clone().unwrap_or_default(),
-    });
+    })
+}
+
+pub fn of_line(line: &Line) -> DayLine {
+    let is_refund = line.kind == LineKind::Refund;
+    let amounts = line.bill_fen.zip(line.bill_fee);
     DayLine {
         class: line.class.as_str().to_owned(),
         fee: line.bill_fee.map(decimal),
         rate: line.bill_rate.clone(),
         net: amounts.map(|(fen, fee)| net(is_refund, fen, fee)),
-        only_in_bill,
     }
 }

@@ -7,6 +7,7 @@ use super::types::{DAY_COLUMNS, IS_MIXED, IS_RED, LINE_COLUMNS, Line, Reconcilia
 use crate::ids::MerchantKey;
 use crate::reconciliation::LineClass;
 use crate::store::Store;
+use crate::store::books::rows::BookRange;
 use crate::store::db::{DbError, placeholders};
 use crate::store::ops::filter::Conditions;
 
@@ -22,6 +23,16 @@ pub struct DayFilter {
     /// Those alone that are red.
     pub is_red: bool,
 }
+
+/// Whether our books have the payment, or the refund that has ended, of a line `l` on this day.
+const OF_OUR_DAY: &str = "
+(CASE WHEN l.kind = 'payment'
+ THEN EXISTS (SELECT 1 FROM payments AS p WHERE p.merchant = l.merchant AND p.transaction_id = l.transaction_id
+                AND p.paid_at_ms >= $6 AND p.paid_at_ms < $7)
+ ELSE EXISTS (SELECT 1 FROM refunds AS r JOIN refund_ledger AS g ON g.merchant = r.merchant AND g.refund_no = r.refund_no
+              WHERE r.merchant = l.merchant AND r.refund_no = l.refund_no
+                AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $6
+                AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $7) END)";
 
 fn days(only: &str) -> String {
     let is_mixed = format!("CAST(CASE WHEN {IS_MIXED} THEN 1 ELSE 0 END AS BIGINT) AS is_mixed");
@@ -75,6 +86,56 @@ impl Store {
         let sql =
             format!("SELECT {LINE_COLUMNS} FROM reconciliation_lines WHERE {} ORDER BY id LIMIT {limit}", only.text());
         self.db.reader().rows(&sql, only.values()).await?.iter().map(line).collect()
+    }
+
+    /// Up to `limit` lines of a day's result behind the line `after` with what was booked as their fee.
+    pub async fn booked_lines(&self, of: &Reconciliation, after: i64, limit: u64) -> Result<Vec<Line>, DbError> {
+        let sql = format!(
+            "SELECT {LINE_COLUMNS} FROM reconciliation_lines
+             WHERE merchant = $1 AND day = $2 AND run = $3 AND id > $4 AND booked_fee IS NOT NULL
+             ORDER BY id LIMIT {limit}"
+        );
+        let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into(), after.into()];
+        self.db.reader().rows(&sql, values).await?.iter().map(line).collect()
+    }
+
+    /// Up to `limit` lines of a day's result about our own rows of that day.
+    pub async fn lines_of_ours(&self, of: &Reconciliation, limit: u64) -> Result<Vec<Line>, DbError> {
+        let sql = format!(
+            "SELECT {LINE_COLUMNS} FROM reconciliation_lines
+             WHERE merchant = $1 AND day = $2 AND run = $3 AND class <> 'duplicate' AND ledger_fen IS NOT NULL
+               AND (bill_fen IS NULL OR other_day IS NULL)
+             LIMIT {limit}"
+        );
+        let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into()];
+        self.db.reader().rows(&sql, values).await?.iter().map(line).collect()
+    }
+
+    /// Up to `limit` lines of a class behind the line `after` with a row of the bill that is none of the rows of our
+    /// books of the same day, which is `range`.
+    pub async fn lines_of_bill(
+        &self,
+        (of, class): (&Reconciliation, &str),
+        range: &BookRange,
+        after: i64,
+        limit: u64,
+    ) -> Result<Vec<Line>, DbError> {
+        let sql = format!(
+            "SELECT {LINE_COLUMNS} FROM reconciliation_lines AS l
+             WHERE l.merchant = $1 AND l.day = $2 AND l.run = $3 AND l.class = $4 AND l.id > $5
+               AND l.bill_fen IS NOT NULL AND (l.class = 'duplicate' OR NOT {OF_OUR_DAY})
+             ORDER BY l.id LIMIT {limit}"
+        );
+        let values = [
+            of.merchant.as_str().into(),
+            of.day.as_str().into(),
+            of.run.into(),
+            class.into(),
+            after.into(),
+            range.from.as_ms().into(),
+            range.to.as_ms().into(),
+        ];
+        self.db.reader().rows(&sql, values).await?.iter().map(line).collect()
     }
 
     /// These lines of a run, which need not be the day's result.

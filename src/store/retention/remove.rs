@@ -6,6 +6,7 @@ use super::tables::{Kept, Key};
 use crate::clock::Timestamp;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
+use crate::store::writer::Row;
 
 /// Rows that one step reads; it removes no more but for rows of the same millisecond. Other writes come between two.
 const ROWS: u64 = 500;
@@ -34,19 +35,18 @@ impl Store {
             Key::Number(_) => Value::from(last.get::<i64>("place")?),
             Key::Text(_) => Value::from(last.get::<String>("place")?),
         };
-        let mut is_any_old = false;
-        for row in &rows {
-            is_any_old |= row.get::<Option<i64>>("age_ms")?.is_some_and(|age_ms| age_ms < before.as_ms());
-        }
-        if !is_any_old && table.is_by_age {
-            return Ok(Removal { removed: 0, next: None });
+        let (is_any_old, is_behind) = old(&rows, before)?;
+        let read = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        // Of a feed that is removed from its beginning, the age that is read alone says nothing.
+        if !is_any_old && !table.is_prefix {
+            let goes_on = read == ROWS && !table.is_by_age && !is_behind;
+            return Ok(Removal { removed: 0, next: goes_on.then_some(Mark(to)) });
         }
         if kept == Kept::Audit && !self.may_remove_audit().await? {
             return Ok(Removal { removed: 0, next: None });
         }
         let values = [from, to.clone(), before.as_ms().into()];
         let removed = self.db.execute("retention.remove", table.delete_sql(), values).await?;
-        let read = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         // Of a feed that is removed from its beginning, whatever stays ends the work.
         let goes_on = read == ROWS && (removed == read || !table.is_prefix);
         Ok(Removal { removed, next: goes_on.then_some(Mark(to)) })
@@ -67,4 +67,14 @@ impl Store {
         let sql = "UPDATE dead_letters SET ended_at_ms = $1 WHERE state <> 'parked' AND ended_at_ms IS NULL";
         self.db.execute("dead_letter.date", sql, [now.as_ms().into()]).await
     }
+}
+
+/// Whether any of these rows is old, and whether all of them were made since: then none behind them is old either.
+fn old(rows: &[Row], before: Timestamp) -> Result<(bool, bool), DbError> {
+    let (mut is_any_old, mut is_behind) = (false, true);
+    for row in rows {
+        is_any_old |= row.get::<Option<i64>>("age_ms")?.is_some_and(|age_ms| age_ms < before.as_ms());
+        is_behind &= row.get::<Option<i64>>("made_ms")?.is_some_and(|made_ms| made_ms >= before.as_ms());
+    }
+    Ok((is_any_old, is_behind))
 }

@@ -79,6 +79,9 @@ pub(super) struct Table {
     age: &'static str,
     /// Whether rows in the order of the key are in the order of their age, more or less.
     pub is_by_age: bool,
+    /// When a row was made, where rows in the order of the key are in the order of that, more or less, and no row's
+    /// period began before it.
+    pub made: Option<&'static str>,
     /// Whether nothing is removed behind a row that stays.
     pub is_prefix: bool,
     /// Which rows are considered.
@@ -90,9 +93,9 @@ pub(super) struct Table {
 impl Table {
     pub fn page_sql(&self, rows: u64) -> String {
         let Table { name, key, age, scope, .. } = self;
-        let key = key.column();
+        let (key, made) = (key.column(), self.made.unwrap_or("CAST(NULL AS BIGINT)"));
         format!(
-            "SELECT {key} AS place, {age} AS age_ms FROM {name}
+            "SELECT {key} AS place, {age} AS age_ms, {made} AS made_ms FROM {name}
              WHERE {key} > $1 AND {scope} ORDER BY {key} LIMIT {rows}"
         )
     }
@@ -131,6 +134,7 @@ const NOTIFICATIONS: Table = Table {
     key: Key::Text("event_id"),
     age: "received_at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "verdict NOT IN ('waiting', 'parked')
@@ -148,6 +152,7 @@ const CALLS: Table = Table {
     key: Key::Number("id"),
     age: "at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "NOT EXISTS (SELECT 1 FROM orders AS o
@@ -159,6 +164,7 @@ const QUARANTINE: Table = Table {
     key: Key::Number("id"),
     age: "received_at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "TRUE",
@@ -170,6 +176,7 @@ const REFUSED_NOTIFICATIONS: Table = Table {
     key: Key::Text("id"),
     age: "last_received_at_ms",
     is_by_age: false,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "NOT EXISTS (SELECT 1 FROM orders AS o
@@ -182,6 +189,7 @@ const OUTBOX: Table = Table {
     key: Key::Number("position"),
     age: "created_at_ms",
     is_by_age: false,
+    made: None,
     is_prefix: true,
     scope: "position IS NOT NULL",
     may_go: "position < (SELECT MAX(position) FROM outbox)
@@ -196,6 +204,7 @@ const DEAD_LETTERS: Table = Table {
     key: Key::Number("id"),
     age: "ended_at_ms",
     is_by_age: false,
+    made: None,
     is_prefix: false,
     scope: "state <> 'parked'",
     may_go: "TRUE",
@@ -206,6 +215,7 @@ const AUDIT: Table = Table {
     key: Key::Number("id"),
     age: "at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "TRUE",
@@ -216,6 +226,7 @@ const IDEMPOTENCY_KEYS: Table = Table {
     key: Key::Number("created_at_ms"),
     age: "created_at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "NOT EXISTS (
@@ -231,6 +242,7 @@ const REFUND_TARGETS: Table = Table {
     key: Key::Number("created_at_ms"),
     age: "created_at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "NOT EXISTS (SELECT 1 FROM orders AS o
@@ -247,6 +259,7 @@ const APPROVALS: Table = Table {
     key: Key::Number("id"),
     age: "COALESCE(decided_at_ms, expires_at_ms)",
     is_by_age: false,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "NOT EXISTS (SELECT 1 FROM refunds AS r
@@ -260,6 +273,7 @@ const USERS: Table = Table {
     key: Key::Number("updated_at_ms"),
     age: "updated_at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "NOT EXISTS (SELECT 1 FROM login_codes AS c WHERE c.user_id = users.id)",
@@ -270,6 +284,7 @@ const WEBHOOK_ATTEMPTS: Table = Table {
     key: Key::Number("id"),
     age: "started_at_ms",
     is_by_age: true,
+    made: None,
     is_prefix: false,
     scope: "TRUE",
     may_go: "TRUE",
@@ -280,6 +295,7 @@ const WEBHOOK_DELIVERIES: Table = Table {
     key: Key::Number("id"),
     age: "ended_at_ms",
     is_by_age: false,
+    made: Some("created_at_ms"),
     is_prefix: false,
     scope: "TRUE",
     may_go: "state <> 'pending'",

@@ -1,11 +1,12 @@
 //! A closing, and a row that is recorded before it by a clock that was set back, at the same time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::MerchantKey;
-use wxpay_worker::store::{BookRange, DbKind};
+use wxpay_worker::store::{AuditEntry, BookRange, DbKind, EndpointFormat, EndpointState, WebhookEndpoint};
 
 use crate::harness::sql::number;
 use crate::harness::store::TestStore;
@@ -183,4 +184,64 @@ async fn a_late_row_among_others_of_its_statement_ends_its_merchants_closing_alo
     stage.execute(&statement).await.unwrap();
     assert_eq!(stage.count("ledger_closings WHERE merchant = 'main'").await, 0);
     assert_eq!(stage.count("ledger_closings").await, 2, "of the others");
+}
+
+/// The lock of closings is held for as long as one sums.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn making_a_webhook_does_not_wait_for_a_closing() {
+    let stage = TestStore::open(crate::harness::db::TestDb::postgres().await).await;
+    let signals = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entered, go_on) = signals.clone();
+    let db = stage.store.db().clone();
+    let closing = tokio::spawn(async move {
+        let write = db.write("test", signals, |tx, (entered, go_on)| {
+            Box::pin(async move {
+                tx.execute_unprepared("SELECT pg_advisory_xact_lock(7722019)").await?;
+                entered.notify_one();
+                go_on.notified().await;
+                Ok(())
+            })
+        });
+        write.await.unwrap();
+    });
+    entered.notified().await;
+    let (main, at) = (MerchantKey::parse("main").unwrap(), Timestamp::from_ms(1));
+    let endpoint = WebhookEndpoint {
+        id: "whe_1".into(),
+        merchant: main.clone(),
+        format: EndpointFormat::Events,
+        url: "https://example.com/".into(),
+        description: String::new(),
+        event_types: Vec::new(),
+        secret: "sealed".into(),
+        old_secret: None,
+        state: EndpointState::Enabled,
+        disabled_reason: None,
+        disabled_at: None,
+        position: 0,
+        failing_since: None,
+        next_message_at: None,
+        replay_first_until: None,
+        created_at: at,
+        created_by: "test".into(),
+        updated_at: at,
+    };
+    let audit = AuditEntry {
+        at,
+        actor: "test".into(),
+        actor_id: None,
+        remote_addr: String::new(),
+        action: "webhook.create",
+        merchant: Some(main),
+        order_no: None,
+        transaction_id: None,
+        subject: None,
+        reason: "test".into(),
+        result: "done".into(),
+    };
+    let made = tokio::time::timeout(Duration::from_secs(30), stage.store.create_webhook(&endpoint, 1, &audit));
+    assert!(made.await.expect("it waits for the closing").unwrap());
+    go_on.notify_one();
+    closing.await.unwrap();
+    assert!(!stage.store.create_webhook(&endpoint, 1, &audit).await.unwrap(), "there is one already");
 }

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statemen
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ops::reports::{Figures, Month, ledger_page, period};
-use wxpay_worker::store::{BookRange, PeriodChange};
+use wxpay_worker::store::{BilledRefund, BookRange, PeriodChange};
 
 use super::months::{at, close, closing, main, reopen};
 use crate::harness::db::TestDb;
@@ -51,9 +51,15 @@ async fn ended(stage: &TestStore, refund_no: &str, ended_at: &str) {
     stage.execute(&sql).await.unwrap();
 }
 
+/// A refund as the bill of its day has it.
+fn of_bill(refund_no: &str, at: Timestamp) -> BilledRefund {
+    let (merchant, day) = (main(), at.to_beijing_day());
+    BilledRefund { merchant, refund_no: refund_no.to_owned(), at, day, oldest: String::new(), now: at }
+}
+
 /// The bill has a refund at another time than our books: whether they take it on.
 async fn billed(stage: &TestStore, refund_no: &str, billed_at: &str) -> bool {
-    stage.store.note_refund_accepted(&main(), refund_no, at(billed_at)).await.unwrap()
+    stage.store.note_refund_accepted(&of_bill(refund_no, at(billed_at))).await.unwrap()
 }
 
 /// What the months come to, each with what counts beside its figures; and that it is what the ledger says.
@@ -308,8 +314,8 @@ async fn a_move_beside_a_closing_that_is_not_committed_waits_for_it_and_is_refus
     let closes = tokio::spawn(async move { store.close_period(read).await });
     until_waiting(&other, 1).await;
     let store = stage.store.clone();
-    let to = at("2026-12-01 00:00:00");
-    let moves = tokio::spawn(async move { store.note_refund_accepted(&main(), "R1", to).await });
+    let to = of_bill("R1", at("2026-12-01 00:00:00"));
+    let moves = tokio::spawn(async move { store.note_refund_accepted(&to).await });
     until_waiting(&other, 2).await;
     holding.rollback().await.unwrap();
     assert_eq!(within_timeout("the closing", closes).await.unwrap().unwrap(), PeriodChange::Done);

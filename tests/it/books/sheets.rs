@@ -1,6 +1,6 @@
 //! Sheets for finance: what a stranger wrote stays a text, amounts are numbers, times are times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use futures_util::TryStreamExt;
@@ -62,6 +62,30 @@ impl InProcess {
         assert_eq!((status, kind.as_str()), (200, "text/csv; charset=utf-8"), "{text}");
         text
     }
+
+    /// The detail sheet of a day has our rows, then rows of the bill alone, each as number, type and flags; and its fees
+    /// are those of the day.
+    async fn assert_detail(&self, day: &str, ours: &[[&str; 3]], of_bill: &[[&str; 3]]) {
+        let text = self.csv(&format!("/v1/reports/main/{day}.csv")).await;
+        let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split(',').collect()).collect();
+        assert_eq!(rows.len(), ours.len() + of_bill.len(), "{text}");
+        for (rows, expected) in [(&rows[..ours.len()], ours), (&rows[ours.len()..], of_bill)] {
+            let found: BTreeSet<[&str; 3]> = rows.iter().map(|row| [row[1], row[4], row[10]]).collect();
+            assert_eq!(found, expected.iter().copied().collect::<BTreeSet<_>>(), "{text}");
+        }
+        let fees: Vec<i64> = rows.iter().filter(|row| !row[7].is_empty()).map(|row| fen(row[7])).collect();
+        let (_, result) = self.get(&format!("/v1/reconciliations/main/{day}")).await;
+        assert_eq!(json!(fees.len()), result["bill"]["rows"], "{text}");
+        let (_, daily) = self.get(&format!("/v1/reports/daily?from={day}&to={day}")).await;
+        assert_eq!(fees.iter().sum::<i64>(), fen(daily["days"][0]["fees"].as_str().unwrap()), "{text} {daily}");
+    }
+}
+
+/// An amount with two decimals.
+fn fen(text: &str) -> i64 {
+    let (whole, part) = text.split_once('.').unwrap();
+    assert_eq!(part.len(), 2, "{text}");
+    format!("{whole}{part}").parse().unwrap()
 }
 
 /// The rows of the daily sheet of a range.
@@ -210,6 +234,38 @@ on_both! {
             assert_eq!(service.get(&format!("/v1/reports/main/{bad}")).await.0, 404, "{bad}");
         }
         assert_eq!(service.get(&format!("/v1/reports/none/{day}.csv")).await.0, 404);
+        service.finish().await;
+    }
+
+    async fn every_row_of_the_bill_is_in_one_sheet(db: TestDb) {
+        let service = TestService::new().on(db).refunds().config("[reconcile]\nforeign = [\"POS\"]\n");
+        let service = service.in_process().await;
+        let day = service.begin_day().await;
+        service.paid("SH000021").await;
+        service.paid("SH000022").await;
+        service.refunding("SH000021", "SHR21", 30).await;
+        // Half past eleven in the evening: WeChat books it on the next day.
+        service.skip(21 * 3600 + 1800);
+        service.paid("SH000023").await;
+        let of = day.replace('-', "");
+        service.plant(json!([{"kind": "duplicate", "number": "SH000022"},
+                             {"kind": "postponed", "number": "SH000023"},
+                             {"kind": "extra", "out_trade_no": "POS000024", "day": of, "total_fee": 700}])).await;
+        service.end_day().await;
+        let next = service.clock.now().to_beijing_day();
+        service.reconciled(&day).await;
+        let carried = ["SH000023", "payment", "carried"];
+        let ours = [["SH000021", "payment", ""], ["SH000022", "payment", ""], carried];
+        let of_bill = [
+            ["POS000024", "payment", "foreign"],
+            ["SH000022", "payment", "duplicate"],
+            ["SH000021", "refund", "refund_pending"],
+        ];
+        service.assert_detail(&day, &ours, &of_bill).await;
+        service.end_day().await;
+        service.reconciled(&next).await;
+        service.assert_detail(&next, &[], &[carried]).await;
+        service.leave_books_open("differences are planted, and a refund is on its way");
         service.finish().await;
     }
 }

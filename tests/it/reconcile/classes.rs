@@ -1,10 +1,15 @@
 //! Which class a pair has, pair by pair.
 
+use serde_json::json;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::reconciliation::{
     BillFigures, BillItem, BillSide, Booked, CurrencyFigures, DayState, Figures, Found, Ids, LedgerFigures, LedgerItem,
     LedgerSide, LineClass, LineKind, NewLine, Resolution, Rules, both, day_state, only_in_bill, only_in_ledger,
 };
+
+use super::assert_proof;
+use crate::harness::service::{API_KEY, TestService};
+use crate::settling::on_both;
 
 const NOON: i64 = 1_764_216_000_000;
 
@@ -251,4 +256,54 @@ fn a_day_is_red_while_anything_is_open() {
     *figures.of("USD") = sums;
     *figures.of("HKD") = sums;
     assert_eq!(figures.remainder(), 2, "two other currencies have one");
+}
+
+/// A row of a bill with other cells in the columns of these names.
+fn with(names: &str, row: &str, cells: &[(&str, &str)]) -> String {
+    let named = |name: &str| cells.iter().find(|(of, _)| *of == name).map(|(_, cell)| *cell);
+    let own = row[1..].split(",`").zip(names.split(','));
+    format!("`{}", own.map(|(cell, name)| named(name).unwrap_or(cell)).collect::<Vec<_>>().join(",`"))
+}
+
+/// A bill with two reversals more, which name no refund: of its payment, and of one with other names.
+fn with_reversals(bill: &str, rename: &[(&str, &str)]) -> String {
+    let mut lines: Vec<&str> = bill.trim_start_matches('\u{feff}').lines().collect();
+    let summary = lines.split_off(lines.len() - 2);
+    assert!(lines[0].contains("申请退款金额") && lines.len() == 2, "one payment of one yuan: {bill}");
+    let back = [
+        ("交易状态", "REVOKED"),
+        ("应结订单金额", "0.00"),
+        ("退款金额", "1.00"),
+        ("手续费", "0.00000"),
+        ("订单金额", "0.00"),
+        ("申请退款金额", "1.00"),
+    ];
+    let reversed = with(lines[0], lines[1], &back);
+    let other = with(lines[0], &reversed, rename);
+    let sums = [("总交易单数", "3"), ("退款总金额", "2.00"), ("申请退款总金额", "2.00")];
+    let sums = with(summary[0], summary[1], &sums);
+    [lines[0], lines[1], &reversed, &other, summary[0], &sums].join("\n")
+}
+
+on_both! {
+    async fn a_whole_reversal_leaves_no_remainder(db: TestDb) {
+        let service = TestService::new().on(db).config("[reconcile]\nforeign = [\"POS\"]\n").in_process().await;
+        let day = service.begin_day().await;
+        service.paid("WR000001").await;
+        service.end_day().await;
+        let bill = format!("{}/v1/reconciliations/main/{day}/bill", service.base);
+        let bill = service.http.get(bill).bearer_auth(API_KEY).send().await.unwrap().text().await.unwrap();
+        // One of ours, and one of a till.
+        let bill = with_reversals(&bill, &[("微信订单号", "4200009999999999"), ("商户订单号", "POS000001")]);
+        service.faults(json!([{"on": "downloadbill", "kind": "raw", "body": bill, "times": null}])).await;
+        let result = service.reconciled(&day).await;
+        let classes = json!({"matched": 1, "duplicate": 1, "foreign": 1});
+        assert_eq!((&result["classes"], &result["unexplained_fen"]), (&classes, &json!(0)), "{result}");
+        assert_eq!(result["bill"]["refunds_fen"], 200, "{result}");
+        let lines = service.lines(&day).await;
+        assert!(lines.iter().all(|line| line["explains_fen"] == -100 && line["kind"] == "payment"), "{lines:?}");
+        assert_proof(&result, &lines);
+        service.leave_books_open("the bill is wrong, the books are not");
+        service.finish().await;
+    }
 }

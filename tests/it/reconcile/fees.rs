@@ -43,6 +43,62 @@ on_both! {
         service.finish().await;
     }
 
+    async fn a_fund_flow_that_was_late_is_asked_for_again(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FE000041").await;
+        service.end_day().await;
+        service.faults(json!([{"on": "downloadfundflow", "kind": "system_error", "times": null}])).await;
+        let late = service.reconciled(&day).await;
+        assert_eq!((&late["state"], &late["loops"]["funds"]), (&json!("balanced"), &Value::Null), "{late}");
+        assert!(late["loops"]["funds_error"].as_str().unwrap().contains("SYSTEMERROR"), "{late}");
+        service.clear_faults().await;
+        // As long after ten as it was asked for, and some seconds.
+        service.skip(1200);
+        let there = || async {
+            let found = service.get(&format!("/v1/reconciliations/main/{day}")).await.1;
+            if found["state"] != "running" {
+                service.skip(5);
+            }
+            found["loops"]["funds"].is_object().then_some(found)
+        };
+        let found = service.found("the account's loop", there).await;
+        assert_eq!((&found["state"], &found["loops"]["funds"]["holds"]), (&json!("balanced"), &json!(true)), "{found}");
+        assert_eq!(found["loops"]["funds_error"], Value::Null, "{found}");
+        let again = "SELECT COUNT(*) FROM reconciliations WHERE recheck_at_ms IS NOT NULL";
+        assert_eq!(service.number(again).await, 0, "there is nothing more to ask for");
+        service.finish().await;
+    }
+
+    async fn a_run_without_the_fund_flow_keeps_what_the_one_before_knew_of_it(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        let day = service.begin_day().await;
+        for number in ["FE000051", "FE000052"] {
+            service.paid(number).await;
+            service.paid_back(number, &format!("R{number}"), 90).await;
+        }
+        // A difference that only the account shows.
+        service.plant(json!([{"kind": "fee", "number": "RFE000052"}])).await;
+        service.end_day().await;
+        let whole = service.reconciled(&day).await;
+        assert_eq!(whole["classes"], json!({"matched": 3, "fee": 1}), "{whole}");
+        let line = service.lines(&day).await.remove(0);
+        service.faults(json!([{"on": "downloadfundflow", "kind": "system_error", "times": null}])).await;
+        for _ in 0..2 {
+            let again = service.reconciled(&day).await;
+            assert_eq!(again["classes"], whole["classes"], "{again}");
+            assert_eq!(again["loops"], whole["loops"], "{again}");
+            let kept = service.lines(&day).await.remove(0);
+            assert_eq!((&kept["class"], &kept["booked_fee"]), (&line["class"], &line["booked_fee"]), "{kept}");
+        }
+        // Of another bill it says nothing.
+        service.plant(json!([{"kind": "fee", "number": "RFE000051"}])).await;
+        let other = service.reconciled(&day).await;
+        assert_eq!((&other["classes"], &other["loops"]["funds"]), (&json!({"matched": 4}), &Value::Null), "{other}");
+        service.leave_books_open("the bill is wrong, the books are not");
+        service.finish().await;
+    }
+
     async fn lines_that_do_not_differ_have_the_fees_of_the_bill(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         let day = service.begin_day().await;

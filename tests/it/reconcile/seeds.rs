@@ -244,4 +244,28 @@ on_both! {
         assert_proof(&second, &lines);
         service.finish().await;
     }
+    async fn a_refund_that_was_booked_after_midnight_is_carried(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        let day = service.begin_day().await;
+        service.paid("MN000011").await;
+        // Five past eleven in the evening.
+        service.skip(21 * 3600 + 300);
+        service.refunding("MN000011", "MNR11", 30).await;
+        service.ends("MNR11", "SUCCESS").await;
+        service.until_refunded("MNR11", "succeeded").await;
+        service.plant(json!([{"kind": "postponed", "number": "MNR11"}])).await;
+        service.end_day().await;
+        let next = day_of(service.clock.now());
+        let first = service.reconciled(&day).await;
+        let classes = json!({"matched": 1, "carried": 1});
+        assert_eq!((&first["state"], &first["classes"]), (&json!("balanced"), &classes), "{first}");
+        service.end_day().await;
+        // The row has the evening's time, in the bill of the next day.
+        let second = service.reconciled(&next).await;
+        assert_eq!((&second["state"], &second["classes"]), (&json!("balanced"), &json!({"carried": 1})), "{second}");
+        let lines = service.lines(&next).await;
+        assert_eq!((&lines[0]["other_day"], &lines[0]["explains_fen"]), (&json!(day), &json!(-30)), "{lines:?}");
+        assert_proof(&second, &lines);
+        service.finish().await;
+    }
 }

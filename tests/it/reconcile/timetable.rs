@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wxpay_worker::clock::Timestamp;
-use wxpay_worker::reconcile::{days_to_ask, newest_missed, next_try, oldest};
+use wxpay_worker::reconcile::{days_to_ask, newest_missed, next_funds_try, next_try, oldest};
 use wxpay_worker::wechat::v2::bill::BillDay;
 
 use crate::harness::service::TestService;
@@ -57,6 +57,16 @@ fn a_missing_bill_is_asked_for_until_six_and_then_daily() {
     assert_eq!(newest_missed(at("2026-11-28 12:00:00")), "2026-11-27");
 }
 
+#[test]
+fn the_accounts_bill_is_asked_for_again_at_double_the_distance() {
+    let next = |now: &str| next_funds_try(day("2026-11-27"), at(now));
+    assert_eq!(next("2026-11-28 10:00:00"), Some(at("2026-11-28 10:10:00")));
+    assert_eq!(next("2026-11-28 10:10:00"), Some(at("2026-11-28 10:20:00")));
+    assert_eq!(next("2026-11-28 13:00:00"), Some(at("2026-11-28 16:00:00")));
+    assert_eq!(next("2026-11-30 11:00:00"), Some(at("2026-12-01 11:00:00")), "a day later at most");
+    assert_eq!(next("2027-03-01 11:00:00"), None, "WeChat does not keep it any more");
+}
+
 on_both! {
     async fn the_day_before_is_compared_by_itself(db: TestDb) {
         let service = TestService::new().on(db).config("[reconcile]\nschedule = true\n").in_process().await;
@@ -87,6 +97,42 @@ on_both! {
         let (oldest, newest) = (oldest(now).to_string(), newest_missed(now));
         let missing = stage.store.missing_bills((oldest.as_str(), newest.as_str())).await.unwrap();
         assert_eq!(missing, [("main".to_owned(), 2)], "those from {oldest} to {newest}");
+    }
+
+    async fn a_day_that_a_run_changed_is_compared_again_though_the_run_failed(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        let before = service.begin_day().await;
+        service.paid("TT000011").await;
+        let day = service.begin_day().await;
+        service.paid("TT000012").await;
+        service.refunding("TT000012", "TTR12", 30).await;
+        service.ends("TTR12", "SUCCESS").await;
+        service.until_refunded("TTR12", "succeeded").await;
+        service.end_day().await;
+        // By our books WeChat accepted it twelve hours earlier: the day before.
+        service.run_sql("UPDATE refunds SET accepted_at_ms = accepted_at_ms - 43200000").await;
+        let counted = service.reconciled(&before).await;
+        assert_eq!(counted["ledger"]["refunds"], 1, "{counted}");
+        let (status, asked) = service.post("/v1/reconciliations", &json!({"merchant": "main", "date": day})).await;
+        assert_eq!(status, 202, "{asked}");
+        // The run learns the refund's day from the bill, and then fails.
+        service.run_sql("ALTER TABLE reconciliation_lines RENAME TO lines_away").await;
+        service.skip(5);
+        let failed = "SELECT COUNT(*) FROM job_reports WHERE job = 'reconciliations' AND outcome = 'failed'";
+        service.until_number("the run has failed", failed, |reports| reports > 0).await;
+        service.run_sql("ALTER TABLE lines_away RENAME TO reconciliation_lines").await;
+        service.skip(66);
+        assert_eq!(service.until_compared(&day).await["classes"], json!({"matched": 2}));
+        let by_itself = || async {
+            let found = service.get(&format!("/v1/reconciliations/main/{before}")).await.1;
+            if found["state"] != "running" {
+                service.skip(5);
+            }
+            (found["state"] == "balanced").then_some(found)
+        };
+        let found = service.found("the result of the day before", by_itself).await;
+        assert_eq!((&found["classes"], &found["ledger"]["refunds"]), (&json!({"matched": 1}), &json!(0)), "{found}");
+        service.finish().await;
     }
 
     async fn a_run_that_the_database_ended_is_made_again_after_a_minute(db: TestDb) {

@@ -1,8 +1,10 @@
 //! What is kept for a time: old rows go in small steps, and what is parked, held, unmatched or open stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Value};
+use tokio::sync::Notify;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::{Fact, Payment};
 use wxpay_worker::store::{Fenced, Kept};
@@ -137,6 +139,39 @@ on_both_databases! {
                           CASE WHEN i % 10 = 0 THEN 'parked' ELSE 'settled' END FROM n", []).await;
         assert_eq!(stage.removed(Kept::Notifications, Timestamp::from_ms(1601)).await, (1440, 4));
         assert_eq!(stage.count("notifications").await, 160 + 100);
+    }
+
+    async fn young_deliveries_cost_no_write(stage) {
+        // All ended lately; the first 700 were made long ago.
+        stage.run("INSERT INTO webhook_deliveries (endpoint_id, merchant, event_id, event_type, position, state,
+                                                   attempts, tries, due_at_ms, created_at_ms, ended_at_ms)
+                   WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2200)
+                   SELECT 'e', 'main', 'v' || i, 't', i, 'delivered', 1, 1, 1,
+                          CASE WHEN i <= 700 THEN 1 ELSE 2000 END, 2000 FROM n", []).await;
+        let before = Timestamp::from_ms(1000);
+        // Another write is under way: with SQLite no second one can be.
+        let signals = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (entered, go_on) = signals.clone();
+        let db = stage.store.db().clone();
+        let other = tokio::spawn(async move {
+            let write = db.write("test", signals, |_, (entered, go_on)| {
+                Box::pin(async move {
+                    entered.notify_one();
+                    go_on.notified().await;
+                    Ok(())
+                })
+            });
+            write.await.unwrap();
+        });
+        entered.notified().await;
+        let young = stage.removed(Kept::WebhookDeliveries, before);
+        let young = tokio::time::timeout(Duration::from_secs(30), young).await.expect("it waits for the other write");
+        assert_eq!(young, (0, 3), "up to the first 500 that were made since");
+        go_on.notify_one();
+        other.await.unwrap();
+        stage.run("UPDATE webhook_deliveries SET ended_at_ms = 999 WHERE event_id IN ('v3', 'v600')", []).await;
+        assert_eq!(stage.removed(Kept::WebhookDeliveries, before).await, (2, 3));
+        assert_eq!(stage.count("webhook_deliveries").await, 2198);
     }
 
     async fn idempotency_keys_outlive_their_period_while_their_order_is_open(stage) {

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use wxpay_worker::ids::OpenId;
 
 use super::smtp::{MailServer, PASSWORD, USER};
-use crate::harness::service::{InProcess, OPENID, TestService};
+use crate::ctl::support::{run, wxpayctl};
+use crate::harness::service::{API_KEY, InProcess, OPENID, TestService};
 use crate::harness::sql::texts;
 use crate::webhooks::receiver::Receiver;
 use crate::webhooks::{CONFIG, WEBHOOKS, get, path, rows, until, until_attempts};
@@ -280,5 +281,20 @@ async fn the_password_is_in_no_log_of_a_process() {
     assert!(all.terminate().await.success());
     let logs = service.logs();
     assert!(!logs.is_empty() && !logs.contains(wrong) && !logs.contains(PASSWORD), "{logs}");
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_that_makes_one_says_nothing_of_a_robot() {
+    let server = MailServer::start().await;
+    let service = service(&server.config()).in_process().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("api-key");
+    std::fs::write(&file, API_KEY).unwrap();
+    let mut command = wxpayctl(&["webhooks", "new", OPS, "--format", "mail", "--events", "order.paid"]);
+    command.env("WXPAYCTL_URL", &service.base).env("WXPAYCTL_KEY_FILE", &file);
+    let made = run(command).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+    assert!(made.err.contains("wxpayctl webhooks test") && !made.err.contains("robot"), "{}", made.err);
     service.finish().await;
 }

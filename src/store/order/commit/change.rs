@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::order::{AttemptState, Intent, Order, OrderState, PaymentEntry};
 use crate::store::approvals::types::Decided;
-use crate::store::db::{DbError, DbKind};
+use crate::store::db::DbError;
 use crate::store::entity::attempt;
 use crate::store::evidence::{Evidence, NotificationRecord};
 use crate::store::order::calls::CallRecord;
@@ -60,11 +60,6 @@ pub(super) async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timest
     if changed.is_empty() {
         return Ok(HashSet::new());
     }
-    if tx.kind() == DbKind::Postgres {
-        // The UPDATE below locks in whatever order its plan has; this one locks in the order of the rows.
-        let sql = format!("SELECT id FROM orders WHERE {} ORDER BY id FOR UPDATE", tx.kind().among_numbers("id", 1));
-        tx.all(&sql, [tx.kind().numbers(changed.iter().map(|c| c.next.id))]).await?;
-    }
     let rows = changed.iter().map(|c| order_row(c, at)).collect::<Result<Vec<_>, _>>()?;
     match update_orders(tx, &rows).await? {
         Outcome::Each(updated) => {
@@ -111,6 +106,7 @@ async fn update_orders(tx: &WriteTx, rows: &[Vec<Value>]) -> Result<Outcome, DbE
            intent_params = v.intent_params, paid_before_order = v.paid_before_order
          {from} WHERE orders.id = v.id AND orders.version = v.before",
     )
+    .locking("orders")
     .returning("orders.id AS id");
     tx.over(&UPDATE, rows).await
 }

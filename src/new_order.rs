@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::event::command::{Idempotency, OrderContent, OrderRequested};
 use crate::event::envelope::Envelope;
 use crate::ids::{EventId, OutTradeNo};
-use crate::store::{AttemptParams, NewOrder, StoredOrder};
+use crate::store::{AttemptParams, NewOrder, RecordedRow, StoredOrder};
 use crate::trade::TradeType;
 use crate::wechat::v2::unified_order::{Trade, UnifiedOrder, params, problems};
 
@@ -81,7 +81,7 @@ pub fn new_order(
 pub struct Slot {
     /// How long the claim holds under which the order is to be recorded, from before this slot was given.
     pub lease: Duration,
-    place: Box<dyn FnOnce(NewOrder, Envelope<OrderRequested>) -> Placing + Send>,
+    place: Box<dyn FnOnce(NewOrder, RecordedRow, Envelope<OrderRequested>) -> Placing + Send>,
 }
 
 /// An order on its way to WeChat and back: the order as WeChat's answer left it, once that is durable; nothing where
@@ -91,14 +91,14 @@ pub type Placing = BoxFuture<'static, Option<StoredOrder>>;
 impl Slot {
     pub fn new(
         lease: Duration,
-        place: impl FnOnce(NewOrder, Envelope<OrderRequested>) -> Placing + Send + 'static,
+        place: impl FnOnce(NewOrder, RecordedRow, Envelope<OrderRequested>) -> Placing + Send + 'static,
     ) -> Slot {
         Slot { lease, place: Box::new(place) }
     }
 
     /// Places an order that was just recorded under a claim; `command` is what asks a worker for the same.
-    pub fn place(self, order: NewOrder, command: Envelope<OrderRequested>) -> Placing {
-        (self.place)(order, command)
+    pub fn place(self, order: NewOrder, row: RecordedRow, command: Envelope<OrderRequested>) -> Placing {
+        (self.place)(order, row, command)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::batcher::{Group, GroupError, Limits};
 use crate::http::problem::Error;
-use crate::store::{DbError, NewOrder, Recorded, Store};
+use crate::store::{DbError, NewOrder, Recorded, RecordedRow, Store};
 
 /// A batch that takes longer fails; its callers may repeat their requests.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,8 +56,11 @@ impl From<RecordError> for Error {
     }
 }
 
+/// What recording did, with the row of an order that is new.
+type Recording = (Recorded, Option<RecordedRow>);
+
 /// Records orders in batches.
-pub struct Recorder(Group<NewOrder, Result<Recorded, RecordError>>);
+pub struct Recorder(Group<NewOrder, Result<Recording, RecordError>>);
 
 impl Recorder {
     /// Its batches run on the current runtime.
@@ -76,14 +79,14 @@ impl Recorder {
     }
 
     /// Records one order; returns when it is durable.
-    pub async fn record(&self, order: NewOrder) -> Result<Recorded, RecordError> {
+    pub async fn record(&self, order: NewOrder) -> Result<Recording, RecordError> {
         self.0.run(order).await?
     }
 }
 
-async fn record_all(store: &Store, orders: &[NewOrder]) -> Vec<Result<Recorded, RecordError>> {
+async fn record_all(store: &Store, orders: &[NewOrder]) -> Vec<Result<Recording, RecordError>> {
     let mut has_timed_out = false;
-    let mut away = match store.record_orders(orders).await {
+    let mut away = match store.record_new_orders(orders).await {
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
         Err(e) if orders.len() == 1 => return vec![Err(e.into())],
         Err(DbError::Exists(_) | DbError::Defect(_)) => false,
@@ -95,8 +98,8 @@ async fn record_all(store: &Store, orders: &[NewOrder]) -> Vec<Result<Recorded, 
         let recorded = if away {
             Err(RecordError::Unavailable("the database is not available".into()))
         } else {
-            match store.record_orders(std::slice::from_ref(order)).await {
-                Ok(recorded) => recorded.first().copied().ok_or_else(|| RecordError::Failed("no result".into())),
+            match store.record_new_orders(std::slice::from_ref(order)).await {
+                Ok(mut recorded) => recorded.pop().ok_or_else(|| RecordError::Failed("no result".into())),
                 Err(e @ DbError::Unavailable(_)) => {
                     away = is_away(store, &e, &mut has_timed_out).await;
                     Err(e.into())

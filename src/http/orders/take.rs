@@ -87,10 +87,9 @@ async fn record(
 ) -> Result<(Recorded, Option<Placing>), RecordError> {
     let (app, order, command) = (app.clone(), requested.order.clone(), requested.command.clone());
     let recording = tokio::spawn(async move {
-        let recorded = app.recorder.record(order.clone()).await?;
+        let (recorded, row) = app.recorder.record(order.clone()).await?;
         crate::failpoint::point("ingress.order_recorded");
-        let slot = slot.filter(|_| recorded == Recorded::New);
-        Ok((recorded, slot.map(|slot| tokio::spawn(slot.place(order, command)))))
+        Ok((recorded, slot.zip(row).map(|(slot, row)| tokio::spawn(slot.place(order, row, command)))))
     });
     recording.await.unwrap_or_else(|e| Err(RecordError::Failed(e.to_string())))
 }

@@ -6,18 +6,22 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 
 use super::claims::{Claim, Claimed, claim_all, take_back};
-use super::rows::AttemptParams;
+use super::rows::{AttemptParams, StoredOrder};
 use crate::clock::Timestamp;
 use crate::event::command::{Idempotency, OrderContent};
 use crate::ids::{AppId, EventId, MchId, OutTradeNo};
-use crate::order::{CNY, UNPLACED};
-use crate::secret::random_text;
+use crate::money::Fen;
+use crate::order::{Attempt, AttemptState, CNY, Flags, Order, OrderState, Queries, UNPLACED};
+use crate::secret::{Secret, random_text};
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
 use crate::store::packed::rows::write_order;
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::writer::WriteTx;
+
+/// The version that an order is recorded in.
+const FIRST_VERSION: i64 = 1;
 
 /// An order to be recorded, with its first attempt.
 #[derive(Debug, Clone)]
@@ -59,6 +63,73 @@ pub enum Recorded {
     KeyReused,
 }
 
+/// The row of an order that was recorded.
+#[derive(Debug, Clone)]
+pub struct RecordedRow {
+    id: i64,
+    order_token: Secret,
+}
+
+impl NewOrder {
+    /// The order as it is read from its row until something changes it.
+    pub fn as_stored(&self, row: &RecordedRow) -> StoredOrder {
+        let attempt = Attempt {
+            out_trade_no: self.out_trade_no.clone(),
+            n: 1,
+            trade_type: self.content.trade_type,
+            mch_id: self.mch_id.clone(),
+            appid: self.appid.clone(),
+            created_at: self.created_at,
+            state: AttemptState::Created,
+            prepay: None,
+            transaction_id: None,
+            error: None,
+            setup_refusals: None,
+        };
+        let order = Order {
+            id: row.id,
+            version: FIRST_VERSION,
+            merchant: self.content.merchant.clone(),
+            order_no: self.content.order_no.clone(),
+            app: self.content.app.clone(),
+            amount: self.content.amount_fen,
+            state: OrderState::Requested,
+            flags: Flags::default(),
+            failure: None,
+            paid_by: None,
+            paid_reported: false,
+            intent: None,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            queries: Queries { done: 0, next_at: Some(self.polled_at()), answered_at: self.answered_at() },
+            attempts: vec![attempt],
+            payments: Vec::new(),
+        };
+        StoredOrder {
+            order,
+            content: self.content.clone(),
+            content_hash: self.content_hash.clone(),
+            requested_by: self.requested_by,
+            order_token: row.order_token.clone(),
+            refunded: Fen::ZERO,
+            updated_at: self.created_at,
+            placing_until: self.placing_until,
+            params: vec![self.params.clone()],
+            wanted: None,
+        }
+    }
+
+    /// If the process that places it dies, and the queue with it, the question brings it back.
+    fn polled_at(&self) -> Timestamp {
+        self.placing_until.unwrap_or_else(|| self.created_at.after(UNPLACED))
+    }
+
+    /// To a worker of the version before, which knows no claim, WeChat may then have been called for it.
+    fn answered_at(&self) -> Option<Timestamp> {
+        self.placing_until.map(|_| self.created_at)
+    }
+}
+
 impl Store {
     /// Puts another token in the place of an order's, with the audit row: the one before opens nothing any more.
     pub async fn replace_order_token(&self, order_id: i64, audit: &AuditEntry) -> Result<(), DbError> {
@@ -74,35 +145,45 @@ impl Store {
     ///
     /// [`DbError::Exists`]: an attempt of another order has the number of a first attempt.
     pub async fn record_orders(&self, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError> {
+        Ok(self.record_new_orders(new).await?.into_iter().map(|(recorded, _)| recorded).collect())
+    }
+
+    /// The same, with the rows of those that are new.
+    pub async fn record_new_orders(&self, new: &[NewOrder]) -> Result<Vec<(Recorded, Option<RecordedRow>)>, DbError> {
         let recorded = self.db.write("order.record", new.to_vec(), |tx, new| Box::pin(record(tx, new))).await?;
         self.changed();
         Ok(recorded)
     }
 }
 
-async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError> {
+async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<(Recorded, Option<RecordedRow>)>, DbError> {
     let claims: Vec<Option<Claim>> = new.iter().map(claim_of).collect();
     let keyed: Vec<Claim> = claims.iter().flatten().cloned().collect();
     let mut outcomes = claim_all(tx, &keyed).await?.into_iter();
     let claimed: Vec<Option<Claimed>> = claims.iter().map(|c| c.as_ref().and_then(|_| outcomes.next())).collect();
     let may: Vec<bool> = claimed.iter().map(|claimed| *claimed != Some(Claimed::Taken)).collect();
-    let mut ids = insert_orders(tx, new.iter().zip(&may).filter(|(_, may)| **may).map(|(n, _)| n).collect()).await?;
+    let mut inserted =
+        insert_orders(tx, new.iter().zip(&may).filter(|(_, may)| **may).map(|(n, _)| n).collect()).await?;
     let mut attempts = Vec::new();
     let mut recorded = Vec::with_capacity(new.len());
+    let mut rows = Vec::with_capacity(new.len());
     for (n, may) in new.iter().zip(may) {
         if !may {
             recorded.push(Recorded::KeyReused);
+            rows.push(None);
             continue;
         }
         // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
         let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
-        match ids.remove(&key) {
-            Some(id) => {
-                attempts.push(attempt_row(n, id)?);
+        let row = inserted.remove(&key);
+        match &row {
+            Some(row) => {
+                attempts.push(attempt_row(n, row.id)?);
                 recorded.push(Recorded::New);
             }
             None => recorded.push(Recorded::Differs),
         }
+        rows.push(row);
     }
     tx.insert_all(attempts, None).await?;
     compare_repeats(tx, new, &mut recorded).await?;
@@ -111,22 +192,26 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError
             take_back(tx, claim).await?;
         }
     }
-    Ok(recorded)
+    Ok(recorded.into_iter().zip(rows).collect())
 }
 
-/// The ids of the orders that are new, by merchant and number.
-async fn insert_orders(tx: &WriteTx, mut new: Vec<&NewOrder>) -> Result<HashMap<(String, String), i64>, DbError> {
+/// The rows of the orders that are new, by merchant and number.
+async fn insert_orders(
+    tx: &WriteTx,
+    mut new: Vec<&NewOrder>,
+) -> Result<HashMap<(String, String), RecordedRow>, DbError> {
     // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
     new.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
     let mut rows = new.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
     rows.iter_mut().for_each(|row| write_order(tx, row));
     let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
-    let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo];
-    let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
+    let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo, order::Column::OrderToken];
+    let mut inserted = HashMap::with_capacity(rows.len());
     for row in tx.insert_returning(rows, Some(known), &returned).await? {
-        ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
+        let order_token = Secret::new(row.get::<String>("order_token")?);
+        inserted.insert((row.get("merchant")?, row.get("order_no")?), RecordedRow { id: row.get("id")?, order_token });
     }
-    Ok(ids)
+    Ok(inserted)
 }
 
 async fn compare_repeats(tx: &WriteTx, new: &[NewOrder], recorded: &mut [Recorded]) -> Result<(), DbError> {
@@ -153,7 +238,7 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         order_no: Set(n.content.order_no.to_string()),
         app: Set(n.content.app.to_string()),
         state: Set("requested".into()),
-        version: Set(1),
+        version: Set(FIRST_VERSION),
         amount_fen: Set(n.content.amount_fen.as_i64()),
         currency: Set(CNY.into()),
         refunded_fen: Set(0),
@@ -173,20 +258,18 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         expires_at_ms: Set(n.expires_at.as_ms()),
         updated_at_ms: Set(n.created_at.as_ms()),
         queries_done: Set(0),
-        // If the process that places it dies, and the queue with it, the question brings it back.
-        next_query_at_ms: Set(Some(n.placing_until.unwrap_or_else(|| n.created_at.after(UNPLACED)).as_ms())),
+        next_query_at_ms: Set(Some(n.polled_at().as_ms())),
         intent: Set(None),
         intent_trade_type: Set(None),
         intent_expires_at_ms: Set(None),
         intent_params: Set(None),
         paid_told: Set(false),
         next_look_at_ms: Set(None),
-        // To a worker of the version before, which knows no claim, WeChat may then have been called for it.
-        answered_at_ms: Set(n.placing_until.map(|_| n.created_at.as_ms())),
+        answered_at_ms: Set(n.answered_at().map(Timestamp::as_ms)),
         paid_before_order: Set(false),
         packed: Set(None),
         placing_until_ms: Set(n.placing_until.map(Timestamp::as_ms)),
-        placing_version: Set(n.placing_until.map(|_| 1)),
+        placing_version: Set(n.placing_until.map(|_| FIRST_VERSION)),
     })
 }
 

@@ -37,6 +37,7 @@ impl Holds {
 pub struct Rowwise {
     columns: &'static [(&'static str, Holds)],
     text: &'static str,
+    locked: Option<&'static str>,
     returned: Option<&'static str>,
     sqlite: OnceLock<String>,
     postgres: OnceLock<String>,
@@ -55,7 +56,14 @@ impl Rowwise {
     /// `v.name` in the text is a column of the row; `{from}` is where PostgreSQL names the rows, `{now}` the database's
     /// clock. An insertion is `INSERT … SELECT … {from} WHERE TRUE …`.
     pub const fn new(columns: &'static [(&'static str, Holds)], text: &'static str) -> Rowwise {
-        Rowwise { columns, text, returned: None, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+        Rowwise { columns, text, locked: None, returned: None, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+    }
+
+    /// On PostgreSQL it locks the rows of this table with the `id` of its rows first, in the order of `id`: an UPDATE
+    /// alone locks in whatever order its plan has, and two processes may lock the same rows crosswise.
+    pub const fn locking(mut self, table: &'static str) -> Rowwise {
+        self.locked = Some(table);
+        self
     }
 
     /// What PostgreSQL returns of the rows.
@@ -76,9 +84,13 @@ impl Rowwise {
             DbKind::Postgres => self.postgres.get_or_init(|| {
                 let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
                 let types = self.columns.iter().map(|(_, holds)| holds.array_type());
-                let from = format!("FROM {} AS v ({})", unnested(types), names.join(", "));
+                let rows = format!("{} AS v ({})", unnested(types), names.join(", "));
                 let returning = self.returned.map(|columns| format!(" RETURNING {columns}")).unwrap_or_default();
-                timed().replace("{from}", &from) + &returning
+                let (with, from) = match self.locked {
+                    Some(table) => (locked_rows(table, &rows), "FROM v".to_owned()),
+                    None => (String::new(), format!("FROM {rows}")),
+                };
+                with + &timed().replace("{from}", &from) + &returning
             }),
         }
     }
@@ -112,6 +124,17 @@ fn numbered(text: &str, columns: &[(&str, Holds)]) -> String {
     }
     numbered.push_str(rest);
     numbered
+}
+
+/// The rows as `v`, each of them when the table's row has been locked: one after the other, because the join is LATERAL
+/// and its other side sorted, and found by its key, whatever the plan. A row that another transaction changes meanwhile
+/// is waited for; the statement then compares its last version.
+fn locked_rows(table: &str, rows: &str) -> String {
+    format!(
+        "WITH v AS MATERIALIZED (
+           SELECT v.* FROM (SELECT * FROM {rows} ORDER BY id) AS v
+           CROSS JOIN LATERAL (SELECT 1 FROM {table} WHERE {table}.id = v.id FOR UPDATE) AS locked) "
+    )
 }
 
 /// `UNNEST(CAST($1 AS text[]), …)`

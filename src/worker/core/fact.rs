@@ -36,6 +36,8 @@ pub struct Item {
     pub sign_type: Option<SignType>,
     /// The parameters of the attempt that is requested.
     pub wanted: Option<AttemptParams>,
+    /// Its order, if this process has just recorded it: decided on without a load, unless it has changed since.
+    pub recorded: Option<Arc<StoredOrder>>,
     /// Before the call that brought it no call of the attempt can have been executed.
     pub never_placed: bool,
     /// The calls to WeChat that were made for it.
@@ -64,6 +66,7 @@ impl Item {
             notification: None,
             sign_type: None,
             wanted: None,
+            recorded: None,
             never_placed: false,
             calls: Vec::new(),
             ending: None,

@@ -1,4 +1,5 @@
-//! Facts reach their orders here: load, decide and commit in one write, in batches.
+//! Facts reach their orders here: load, decide and commit in one write, in batches. An order that this process has just
+//! recorded is not loaded for the first fact about it.
 //!
 //! Facts that wait while the previous group commits form the next one and share its transaction and fsync. Within a
 //! group the facts of one order are decided one after the other on the order as the one before left it, so a thousand
@@ -123,11 +124,11 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
     let mut results: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
     let mut open: Vec<usize> = (0..items.len()).collect();
     let mut trouble = Trouble::default();
-    for _ in 0..MAX_ROUNDS {
+    for round in 0..MAX_ROUNDS {
         if open.is_empty() {
             break;
         }
-        match one_round(work, &items, open.clone(), None).await {
+        match one_round(work, &items, open.clone(), (None, round == 0)).await {
             Ok(done) => {
                 for (i, outcome) in done {
                     results[i] = Some(outcome);
@@ -216,7 +217,7 @@ async fn persistently(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome 
 async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
     let mut goes_back = None;
     for _ in 0..MAX_ROUNDS {
-        match one_round(work, items, vec![i], goes_back).await {
+        match one_round(work, items, vec![i], (goes_back, false)).await {
             Ok(mut done) => match done.pop() {
                 Some((_, outcome)) => return outcome,
                 None => continue,
@@ -239,11 +240,11 @@ async fn one_round(
     work: &Work,
     items: &Arc<Vec<Item>>,
     open: Vec<usize>,
-    goes_back: Option<PaymentClass>,
+    (goes_back, in_memory): (Option<PaymentClass>, bool),
 ) -> Result<Vec<(usize, Outcome)>, DbError> {
     let now = work.clock.now();
     let clocks_differ = work.wechat.clock_difference(&work.clock).unwrap_or_default();
-    let round = Round { items: Arc::clone(items), open, now, clocks_differ, goes_back, log: None };
+    let round = Round { items: Arc::clone(items), open, in_memory, now, clocks_differ, goes_back, log: None };
     let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");
     Ok(report(items, decided, &conflicts))
@@ -288,7 +289,8 @@ pub(in crate::worker) async fn settle_log(
     let open = (0..items.len()).collect();
     let items = Arc::new(items);
     let clocks_differ = wechat.clock_difference(clock).unwrap_or_default();
-    let round = Round { items: Arc::clone(&items), open, now, clocks_differ, goes_back: None, log: Some(log) };
+    let (in_memory, goes_back, log) = (false, None, Some(log));
+    let round = Round { items: Arc::clone(&items), open, in_memory, now, clocks_differ, goes_back, log };
     let (decided, conflicts) = store.change_orders(round, now).await?;
     crate::failpoint::point("intake.settled");
     report(&items, decided, &conflicts);
@@ -310,6 +312,8 @@ struct Round {
     items: Arc<Vec<Item>>,
     /// Those of the items that have no result yet.
     open: Vec<usize>,
+    /// Whether orders that this process has just recorded are decided on as they are in memory.
+    in_memory: bool,
     now: Timestamp,
     /// How far WeChat's clock and ours may be apart.
     clocks_differ: Duration,
@@ -331,8 +335,19 @@ struct Decided {
     signed_differently: bool,
 }
 
+impl Round {
+    /// An item's order, where it is not to be loaded.
+    fn recorded(&self, i: usize) -> Option<&StoredOrder> {
+        self.items[i].recorded.as_deref().filter(|_| self.in_memory)
+    }
+}
+
 impl OrderDecision for Round {
     type Outcome = Vec<Decided>;
+
+    fn known(&self) -> Vec<StoredOrder> {
+        self.open.iter().filter_map(|i| self.recorded(*i)).cloned().collect()
+    }
 
     fn gives_way(&self) -> bool {
         self.open.iter().all(|i| self.items[*i].notification.is_some())
@@ -355,7 +370,8 @@ impl OrderDecision for Round {
     }
 
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {
-        attempts_of(&self.items, &self.open)
+        let loaded: Vec<usize> = self.open.iter().copied().filter(|i| self.recorded(*i).is_none()).collect();
+        attempts_of(&self.items, &loaded)
     }
 
     fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Vec<Decided>) {

@@ -1,8 +1,9 @@
 //! Placing an order from the process that took its request: without the bus, and with the answer in memory.
 //!
-//! The order was recorded under this process's claim. What would be a redelivery of its command is another try here,
-//! for as long as the claim holds; after that the order's row has it polled. What must become a dead letter becomes one
-//! with the command that would have been published.
+//! The order was recorded under this process's claim, and WeChat's first answer is decided on it as it was recorded.
+//! What would be a redelivery of its command is another try here, for as long as the claim holds; after that the
+//! order's row has it polled. What must become a dead letter becomes one with the command that would have been
+//! published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::event::command::OrderRequested;
 use crate::event::envelope::Envelope;
 use crate::event::subject;
 use crate::new_order::{PlaceHere, Slot};
-use crate::store::{NewOrder, StoredOrder};
+use crate::store::{NewOrder, RecordedRow, StoredOrder};
 use crate::telemetry;
 use crate::worker::core::context::Context;
 use crate::worker::core::dead_letter::StoreParking;
@@ -60,9 +61,9 @@ impl PlaceHere for OrderPlacer {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
         let (ctx, parking, lease, begun) =
             (self.ctx.for_delivery(), Arc::clone(&self.parking), self.lease, Instant::now());
-        let place = move |order: NewOrder, command| {
+        let place = move |order: NewOrder, row: RecordedRow, command| {
             let claim = Claim::of_new(&order, begun, lease);
-            let work = Work { ctx, parking, target: Target::first(&order), command, _room: permit };
+            let work = Work { ctx, parking, target: Target::first(&order, &row), command, _room: permit };
             Box::pin(async move { work.run(claim?).await }) as crate::new_order::Placing
         };
         Some(Slot::new(lease, place))

@@ -4,6 +4,7 @@
 //! been executed: after an unanswered call, "parameter error" says nothing about the first one. A call that is refused
 //! for the merchant's setup is not executed, and its number waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{refused, source};
@@ -14,7 +15,7 @@ use crate::event::fact::{Fact, WechatError};
 use crate::ids::{AppId, MerchantKey, OutTradeNo};
 use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS, Queries};
 use crate::retry::{Policy, retry_while};
-use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
+use crate::store::{AttemptParams, EvidenceSource, NewOrder, RecordedRow, StoredOrder};
 use crate::trade::TradeType;
 use crate::wechat::outcome;
 use crate::wechat::v2::close::Closed;
@@ -48,11 +49,13 @@ pub struct Target {
     waits: bool,
     /// For a number that a payer was offered already: what asks for another one in its place.
     instead: Option<Fact>,
+    /// The order as this process has just recorded it.
+    recorded: Option<Arc<StoredOrder>>,
 }
 
 impl Target {
-    /// The first attempt of an order that is being recorded.
-    pub fn first(order: &NewOrder) -> Target {
+    /// The first attempt of an order that was just recorded.
+    pub fn first(order: &NewOrder, row: &RecordedRow) -> Target {
         Target {
             merchant: order.content.merchant.clone(),
             out_trade_no: order.out_trade_no.clone(),
@@ -62,6 +65,7 @@ impl Target {
             may_have_been_called: true,
             waits: false,
             instead: None,
+            recorded: Some(Arc::new(order.as_stored(row))),
         }
     }
 
@@ -110,6 +114,7 @@ impl Target {
                 trade_type: attempt.trade_type,
                 expires_at: stored.order.expires_at,
             }),
+            recorded: None,
         })
     }
 }
@@ -149,7 +154,9 @@ pub async fn submit(ctx: &Context, target: Target, repeated: bool) -> Submitted 
         log(&target.out_trade_no, &fact);
         let now = ctx.clock.now();
         let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
-        let item = Item { never_placed, ..item };
+        // Another delivery may have changed it by now.
+        let recorded = target.recorded.take().filter(|_| !repeated);
+        let item = Item { never_placed, recorded, ..item };
         let applied = ctx.apply(item).await;
         // After the order: a process that dies between the two loses what the next call says again.
         if applied.is_ok() {

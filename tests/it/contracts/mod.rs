@@ -9,6 +9,7 @@ mod bus;
 mod clocks;
 mod console;
 mod feed;
+mod lock_order;
 mod store;
 mod unreadable;
 

@@ -1,14 +1,15 @@
 //! One order's change, and the rows of orders and attempts that it writes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{Set, Value};
 
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::order::{AttemptState, Intent, Order, OrderState, PaymentEntry};
+use crate::secret::Secret;
 use crate::store::approvals::types::Decided;
-use crate::store::db::{DbError, DbKind};
+use crate::store::db::DbError;
 use crate::store::entity::attempt;
 use crate::store::evidence::{Evidence, NotificationRecord};
 use crate::store::order::calls::CallRecord;
@@ -54,18 +55,19 @@ pub struct OrderCommit {
     pub refunds: Vec<NewRefund>,
 }
 
-/// Changes the orders that are still of the version decided on; their ids.
-pub(super) async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
+/// Changes the orders that are still of the version decided on, and have the token that is known of them; their ids.
+pub(super) async fn cas_orders(
+    tx: &WriteTx,
+    changes: &[OrderCommit],
+    known: &HashMap<i64, Secret>,
+    at: Timestamp,
+) -> Result<HashSet<i64>, DbError> {
     let changed: Vec<&OrderCommit> = changes.iter().filter(|c| c.before != c.next.version).collect();
     if changed.is_empty() {
         return Ok(HashSet::new());
     }
-    if tx.kind() == DbKind::Postgres {
-        // The UPDATE below locks in whatever order its plan has; this one locks in the order of the rows.
-        let sql = format!("SELECT id FROM orders WHERE {} ORDER BY id FOR UPDATE", tx.kind().among_numbers("id", 1));
-        tx.all(&sql, [tx.kind().numbers(changed.iter().map(|c| c.next.id))]).await?;
-    }
-    let rows = changed.iter().map(|c| order_row(c, at)).collect::<Result<Vec<_>, _>>()?;
+    let row = |c: &&OrderCommit| order_row(c, known.get(&c.next.id).map(Secret::expose), at);
+    let rows = changed.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     match update_orders(tx, &rows).await? {
         Outcome::Each(updated) => {
             Ok(changed.iter().zip(updated).filter(|(_, row)| row.is_some()).map(|(c, _)| c.next.id).collect())
@@ -100,6 +102,7 @@ async fn update_orders(tx: &WriteTx, rows: &[Vec<Value>]) -> Result<Outcome, DbE
             ("intent_expires_at_ms", Holds::Integer),
             ("intent_params", Holds::Text),
             ("paid_before_order", Holds::Truth),
+            ("known_token", Holds::Text),
         ],
         "UPDATE orders SET version = v.version, state = v.state, outcome_unknown = v.outcome_unknown,
            paid_late = v.paid_late, paid_twice = v.paid_twice, amount_mismatch = v.amount_mismatch,
@@ -109,13 +112,15 @@ async fn update_orders(tx: &WriteTx, rows: &[Vec<Value>]) -> Result<Outcome, DbE
            expires_at_ms = v.expires_at_ms, paid_told = v.paid_told, intent = v.intent,
            intent_trade_type = v.intent_trade_type, intent_expires_at_ms = v.intent_expires_at_ms,
            intent_params = v.intent_params, paid_before_order = v.paid_before_order
-         {from} WHERE orders.id = v.id AND orders.version = v.before",
+         {from} WHERE orders.id = v.id AND orders.version = v.before
+           AND (v.known_token IS NULL OR orders.order_token = v.known_token)",
     )
+    .locking("orders")
     .returning("orders.id AS id");
     tx.over(&UPDATE, rows).await
 }
 
-fn order_row(c: &OrderCommit, at: Timestamp) -> Result<Vec<Value>, DbError> {
+fn order_row(c: &OrderCommit, known_token: Option<&str>, at: Timestamp) -> Result<Vec<Value>, DbError> {
     let o = &c.next;
     let open = o.state.is_open();
     let next_at = o.queries.next_at.map(Timestamp::as_ms);
@@ -144,6 +149,7 @@ fn order_row(c: &OrderCommit, at: Timestamp) -> Result<Vec<Value>, DbError> {
         until.into(),
         c.wanted.as_ref().filter(|_| o.intent.is_some()).map(AttemptParams::to_json).transpose()?.into(),
         o.flags.paid_before_order.into(),
+        known_token.map(str::to_owned).into(),
     ])
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A change names the version it was decided on (compare-and-set). A batch of changes shares one transaction and one
 //! fsync; an order that was changed concurrently is left out with everything that belongs to it and reported, so that
-//! its facts are decided anew. Nothing here can write an order's state without its evidence, or the evidence without
-//! the state.
+//! its facts are decided anew. What is decided on may be in memory and not loaded: it is compared in the same way.
+//! Nothing here can write an order's state without its evidence, or the evidence without the state.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::money::Fen;
 use crate::refund::RefundEvent;
+use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::approvals::types::ApprovalState;
 use crate::store::approvals::write::end;
@@ -50,6 +51,13 @@ pub trait OrderDecision: Send + Sync + 'static {
 
     /// The attempts whose orders it needs, in any order.
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>>;
+
+    /// Orders that are decided on as this process has them in memory, unless they are among those of
+    /// [`OrderDecision::attempts`]. One that has changed since, or of which the decision makes no change, counts as
+    /// changed concurrently: its facts are to be decided anew on what is stored.
+    fn known(&self) -> Vec<StoredOrder> {
+        Vec::new()
+    }
 
     /// The move of the cursor that is written with the changes. Orders of `conflicts` are not changed.
     fn intake(&self, _outcome: &Self::Outcome, _conflicts: &HashSet<i64>) -> Result<Option<IntakeStep>, DbError> {
@@ -110,18 +118,42 @@ async fn change<D: OrderDecision>(
         }
         orders.extend(orders_of_attempts(Reader::Write(tx), &merchant, &numbers).await?);
     }
+    let known = add_known(&mut orders, decision.known());
     let (mut changes, outcome) = decision.decide(orders);
+    // Only a change compares what was decided on with what is stored.
+    changes.retain(|change| change.before != change.next.version || !known.contains_key(&change.next.id));
     // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
     changes.sort_by_key(|change| change.next.id);
-    let done = commit(tx, &changes, at, payers).await?;
+    let mut done = commit(tx, &changes, &known, (at, payers)).await?;
+    let changed: HashSet<i64> = changes.iter().map(|c| c.next.id).filter(|id| !done.conflicts.contains(id)).collect();
+    done.conflicts.extend(known.into_keys().filter(|id| !changed.contains(id)));
     if let Some(step) = decision.intake(&outcome, &done.conflicts)? {
         advance(tx, &step).await?;
     }
     Ok((outcome, done))
 }
 
-async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp, payers: &Payers) -> Result<Done, DbError> {
-    let won = cas_orders(tx, changes, at).await?;
+/// Adds the orders in memory to the loaded ones, which are newer. Returns the tokens of those added: an order's token
+/// may have been replaced without a change of the order, and no other order has it.
+fn add_known(orders: &mut Vec<StoredOrder>, known: Vec<StoredOrder>) -> HashMap<i64, Secret> {
+    let loaded: HashSet<i64> = orders.iter().map(|stored| stored.order.id).collect();
+    let mut tokens = HashMap::new();
+    for stored in known.into_iter().filter(|stored| !loaded.contains(&stored.order.id)) {
+        if tokens.insert(stored.order.id, stored.order_token.clone()).is_none() {
+            orders.push(stored);
+        }
+    }
+    tokens
+}
+
+/// `known` are the tokens of the orders that were not loaded.
+async fn commit(
+    tx: &WriteTx,
+    changes: &[OrderCommit],
+    known: &HashMap<i64, Secret>,
+    (at, payers): (Timestamp, &Payers),
+) -> Result<Done, DbError> {
+    let won = cas_orders(tx, changes, known, at).await?;
     let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
         changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
     let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();

@@ -53,7 +53,7 @@ pub(in crate::store) async fn enter(tx: &WriteTx, entered: &[Entered<'_>], at: T
     let mut versions: HashMap<(String, String), i64> = HashMap::with_capacity(sorted.len());
     let mut rows: Vec<payment::ActiveModel> = sorted.iter().map(|e| payment_row(e, at)).collect();
     // Nearly all are new: where each row says whether it is, only the others are asked for their version.
-    if let Some(new) = tx.insert_each(rows.clone(), OnConflict::new().do_nothing().to_owned())? {
+    if let Some(new) = tx.insert_each(|| Ok(rows.clone()), OnConflict::new().do_nothing().to_owned())? {
         let (new, known): (Vec<_>, Vec<_>) = sorted.iter().zip(rows).zip(new).partition(|(_, new)| *new);
         let key = |e: &Entered<'_>| (e.merchant.to_string(), e.entry.transaction_id.to_string());
         versions.extend(new.into_iter().map(|((e, _), _)| (key(e), 1)));

@@ -175,14 +175,18 @@ impl WriteTx {
         }
     }
 
-    /// On SQLite the same; of each row, whether it was inserted or updated. Nothing is done on PostgreSQL, which does
-    /// not tell.
-    pub fn insert_each<A>(&self, rows: Vec<A>, on_conflict: OnConflict) -> Result<Option<Vec<bool>>, DbError>
+    /// On SQLite the same; of each row, whether it was inserted or updated. PostgreSQL does not say which: there nothing
+    /// is done, and no rows are made.
+    pub fn insert_each<A>(
+        &self,
+        rows: impl FnOnce() -> Result<Vec<A>, DbError>,
+        on_conflict: OnConflict,
+    ) -> Result<Option<Vec<bool>>, DbError>
     where
         A: ActiveModelTrait,
     {
         let On::Sqlite(connection) = &self.on else { return Ok(None) };
-        let Some(insertion) = Insertion::of(rows, Some(on_conflict), &[], self.kind())? else {
+        let Some(insertion) = Insertion::of(rows()?, Some(on_conflict), &[], self.kind())? else {
             return Ok(Some(Vec::new()));
         };
         let changed = connection.change_each(&insertion.text, &insertion.rows, &insertion.behind)?;

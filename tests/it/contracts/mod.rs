@@ -9,6 +9,7 @@ mod bus;
 mod clocks;
 mod console;
 mod feed;
+mod notifications;
 mod store;
 mod unreadable;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::command::{Idempotency, OrderContent};
-use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, EncodedEvent, OrderEnded};
+use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, EncodedEvent};
 use wxpay_worker::event::fact::{Fact, Payment, Prepay};
 use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
@@ -92,7 +92,7 @@ pub fn event(n: u32) -> EncodedEvent {
     DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }.encode(NOW)
 }
 
-fn notification(verdict: Verdict) -> NotificationRecord {
+pub fn notification(verdict: Verdict) -> NotificationRecord {
     NotificationRecord {
         kind: NotificationKind::Pay,
         id: EventId::new(),
@@ -280,29 +280,6 @@ on_both_databases! {
             let refused = stage.execute(sql).await.expect_err(sql);
             assert!(matches!(refused, DbError::Defect(_)), "{sql}: not reported as a defect");
         }
-    }
-
-    async fn a_notification_is_recorded_once_and_waiting_may_end(stage) {
-        let waiting = notification(Verdict::Waiting);
-        stage.store.record_notification(&waiting, None, NOW).await.unwrap();
-        let parked = NotificationRecord { verdict: Verdict::Parked("unknown_order".into()), ..waiting.clone() };
-        let news = || {
-            let data = OrderEnded {
-                order_no: order_no(1),
-                app: AppKey::parse("shop").unwrap(),
-                amount_fen: Fen::from_i64(1),
-                currency: "CNY",
-                wechat: None,
-            };
-            DomainEvent { merchant: merchant(), order_no: None, data: DomainData::OrderClosed(data) }
-        };
-        for _ in 0..3 {
-            stage.store.record_notification(&parked, Some(news()), NOW).await.unwrap();
-        }
-        stage.store.record_notification(&waiting, Some(news()), NOW).await.unwrap();
-        assert_eq!(stage.count("notifications WHERE verdict = 'parked'").await, 1);
-        assert_eq!(stage.count("notifications").await, 1);
-        assert_eq!(stage.count("outbox").await, 1, "one event");
     }
 }
 

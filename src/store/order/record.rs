@@ -17,7 +17,7 @@ use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
 use crate::store::packed::rows::write_order;
 use crate::store::payment::audit::{AuditEntry, write_audit};
-use crate::store::writer::WriteTx;
+use crate::store::writer::{Outcome, WriteTx};
 
 /// An order to be recorded, with its first attempt.
 #[derive(Debug, Clone)]
@@ -95,8 +95,7 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError
             continue;
         }
         // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
-        let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
-        match ids.remove(&key) {
+        match ids.remove(&key_of(n)) {
             Some(id) => {
                 attempts.push(attempt_row(n, id)?);
                 recorded.push(Recorded::New);
@@ -118,15 +117,21 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError
 async fn insert_orders(tx: &WriteTx, mut new: Vec<&NewOrder>) -> Result<HashMap<(String, String), i64>, DbError> {
     // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
     new.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
-    let mut rows = new.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = new.iter().map(|n| order_row(n)).collect::<Result<Vec<_>, _>>()?;
     rows.iter_mut().for_each(|row| write_order(tx, row));
     let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
     let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo];
-    let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
-    for row in tx.insert_returning(rows, Some(known), &returned).await? {
-        ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
+    match tx.insert_new(rows, known, &returned).await? {
+        Outcome::Each(ids) => Ok(new.into_iter().zip(ids).filter_map(|(n, id)| Some((key_of(n), id?))).collect()),
+        Outcome::Returned(rows) => {
+            rows.iter().map(|row| Ok(((row.get("merchant")?, row.get("order_no")?), row.get("id")?))).collect()
+        }
     }
-    Ok(ids)
+}
+
+/// The merchant and the number.
+fn key_of(n: &NewOrder) -> (String, String) {
+    (n.content.merchant.to_string(), n.content.order_no.to_string())
 }
 
 async fn compare_repeats(tx: &WriteTx, new: &[NewOrder], recorded: &mut [Recorded]) -> Result<(), DbError> {

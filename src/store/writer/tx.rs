@@ -193,6 +193,32 @@ impl WriteTx {
         Ok(Some(changed.iter().map(Option::is_some).collect()))
     }
 
+    /// Inserts rows and passes over those that conflict. On SQLite each row says whether it was inserted, and its number;
+    /// PostgreSQL returns columns of those that were.
+    pub async fn insert_new<A>(
+        &self,
+        rows: Vec<A>,
+        pass_over: OnConflict,
+        columns: &[<A::Entity as EntityTrait>::Column],
+    ) -> Result<Outcome, DbError>
+    where
+        A: ActiveModelTrait,
+    {
+        let returned: &[<A::Entity as EntityTrait>::Column] = match self.kind() {
+            DbKind::Sqlite => &[],
+            DbKind::Postgres => columns,
+        };
+        let Some(insertion) = Insertion::of(rows, Some(pass_over), returned, self.kind())? else {
+            return Ok(Outcome::Each(Vec::new()));
+        };
+        match &self.on {
+            On::Sqlite(connection) => {
+                Ok(Outcome::Each(connection.change_each(&insertion.text, &insertion.rows, &insertion.behind)?))
+            }
+            On::Postgres(_) => Ok(Outcome::Returned(self.all_of(insertion.of_many()?).await?)),
+        }
+    }
+
     /// The same as [`WriteTx::insert_all`], and returns columns of the rows that were inserted or updated.
     pub async fn insert_returning<A>(
         &self,

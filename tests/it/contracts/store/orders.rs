@@ -184,6 +184,26 @@ on_both_databases! {
         let again = stage.store.record_orders(&[new_order(1, 100), new_order(2, 300)]).await.unwrap();
         assert_eq!(again, [Recorded::Same, Recorded::Differs]);
         assert_eq!((stage.count("orders").await, stage.count("attempts").await), (2, 2));
+        let among = [new_order(4, 100), new_order(1, 100), new_order(3, 100), new_order(2, 300)];
+        let recorded = stage.store.record_orders(&among).await.unwrap();
+        assert_eq!(recorded, [Recorded::New, Recorded::Same, Recorded::New, Recorded::Differs]);
+        for n in 1..=4 {
+            assert_eq!(stage.read(n).await.order.attempts[0].out_trade_no, new_order(n, 100).out_trade_no);
+        }
+    }
+
+    async fn keys_of_one_batch_are_claimed_once_each(stage) {
+        let keyed = |n, key: &str| {
+            let idempotency = Some(Idempotency { api_key: "shop".into(), key: key.into() });
+            NewOrder { idempotency, ..new_order(n, 100) }
+        };
+        let batch = [keyed(1, "b"), keyed(2, "a"), keyed(3, "b"), keyed(1, "b")];
+        let recorded = stage.store.record_orders(&batch).await.unwrap();
+        assert_eq!(recorded, [Recorded::New, Recorded::New, Recorded::KeyReused, Recorded::Same]);
+        let among = [keyed(4, "c"), keyed(5, "b"), keyed(2, "a"), keyed(6, "0")];
+        let recorded = stage.store.record_orders(&among).await.unwrap();
+        assert_eq!(recorded, [Recorded::New, Recorded::KeyReused, Recorded::Same, Recorded::New]);
+        assert_eq!((stage.count("idempotency_keys").await, stage.count("orders").await), (4, 4));
     }
 
     async fn concurrent_recorders_of_one_number_agree(stage) {

@@ -1,5 +1,6 @@
 //! What proves a change: evidence, notifications and events; evidence and events as rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::Set;
@@ -84,10 +85,8 @@ pub struct NotificationRecord {
     pub merchant: MerchantKey,
     /// What it tells of.
     pub kind: NotificationKind,
-    /// The bytes.
-    pub body: Vec<u8>,
-    /// The headers.
-    pub headers: Vec<(String, String)>,
+    /// What came. Copies of the record share it.
+    pub posted: Arc<Posted>,
     /// Who sent it.
     pub remote_addr: String,
     /// When.
@@ -104,6 +103,22 @@ pub struct NotificationRecord {
     pub order_id: Option<i64>,
     /// The item of a replay that it is: the item's result is written with it.
     pub replay: Option<ReplayMark>,
+}
+
+/// A notification as it was posted.
+#[derive(Debug)]
+pub struct Posted {
+    pub(super) body: Vec<u8>,
+    /// As JSON.
+    pub(super) headers: String,
+}
+
+impl Posted {
+    pub fn new(body: Vec<u8>, headers: &[(String, String)]) -> Posted {
+        // A list of texts is always JSON.
+        let headers = serde_json::to_string(headers).unwrap_or_else(|_| "[]".into());
+        Posted { body, headers }
+    }
 }
 
 /// What a notification tells of: the address it came to.

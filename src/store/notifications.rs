@@ -146,26 +146,22 @@ async fn write_rows(
         records.retain(|_| new.next() != Some(true));
     }
     let inserted = u64::try_from(all - records.len()).unwrap_or_default();
-    Ok(inserted + tx.insert_all(rows_of(tx, &records, at)?, Some(known)).await?)
+    Ok(inserted + tx.insert_all(rows_of(tx, &records, at), Some(known)).await?)
 }
 
-fn rows_of(
-    tx: &WriteTx,
-    records: &[&NotificationRecord],
-    at: Timestamp,
-) -> Result<Vec<notification::ActiveModel>, DbError> {
-    let mut rows = records.iter().map(|n| notification_row(n, at)).collect::<Result<Vec<_>, _>>()?;
+fn rows_of(tx: &WriteTx, records: &[&NotificationRecord], at: Timestamp) -> Vec<notification::ActiveModel> {
+    let mut rows: Vec<_> = records.iter().map(|n| notification_row(n, at)).collect();
     rows.iter_mut().for_each(|row| packed::rows::write_notification(tx, row));
-    Ok(rows)
+    rows
 }
 
-fn notification_row(n: &NotificationRecord, at: Timestamp) -> Result<notification::ActiveModel, DbError> {
-    Ok(notification::ActiveModel {
+fn notification_row(n: &NotificationRecord, at: Timestamp) -> notification::ActiveModel {
+    notification::ActiveModel {
         event_id: Set(n.id.to_string()),
         merchant: Set(n.merchant.to_string()),
         kind: Set(n.kind.as_str().into()),
-        body: Set(n.body.clone()),
-        headers: Set(serde_json::to_string(&n.headers).map_err(|e| DbError::Defect(e.to_string()))?),
+        body: Set(n.posted.body.clone()),
+        headers: Set(n.posted.headers.clone()),
         remote_addr: Set(n.remote_addr.clone()),
         received_at_ms: Set(n.received_at.as_ms()),
         processed_at_ms: Set(at.as_ms()),
@@ -176,7 +172,7 @@ fn notification_row(n: &NotificationRecord, at: Timestamp) -> Result<notificatio
         verified_by: Set(n.verified_by.clone()),
         order_id: Set(n.order_id),
         packed: Set(None),
-    })
+    }
 }
 
 /// The result of a replayed notification that its record says. A failure is written by the one who works on the replay,

@@ -179,14 +179,14 @@ impl WriteTx {
     /// is done, and no rows are made.
     pub fn insert_each<A>(
         &self,
-        rows: impl FnOnce() -> Result<Vec<A>, DbError>,
+        rows: impl FnOnce() -> Vec<A>,
         on_conflict: OnConflict,
     ) -> Result<Option<Vec<bool>>, DbError>
     where
         A: ActiveModelTrait,
     {
         let On::Sqlite(connection) = &self.on else { return Ok(None) };
-        let Some(insertion) = Insertion::of(rows()?, Some(on_conflict), &[], self.kind())? else {
+        let Some(insertion) = Insertion::of(rows(), Some(on_conflict), &[], self.kind())? else {
             return Ok(Some(Vec::new()));
         };
         let changed = connection.change_each(&insertion.text, &insertion.rows, &insertion.behind)?;

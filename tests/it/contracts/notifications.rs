@@ -6,7 +6,7 @@ use wxpay_worker::ids::AppKey;
 use wxpay_worker::money::Fen;
 use wxpay_worker::store::{NotificationRecord, ReplayMark, ReplaySource, Verdict};
 
-use super::store::orders::{NOW, change, merchant, notification, order_no, payment};
+use super::store::orders::{NOW, change, merchant, notification, order_no, payment, posted};
 use crate::harness::db::TestDb;
 use crate::harness::store::{TestStore, commit};
 
@@ -46,7 +46,7 @@ on_both_databases! {
             verdict: Verdict::Duplicate,
             order_id,
             verified_by: Some("MD5 key x".into()),
-            body: b"<xml><again/></xml>".to_vec(),
+            posted: posted("<xml><again/></xml>"),
             ..record
         });
         let [waiting, settled, rejected, replayed] = again;

@@ -1,6 +1,7 @@
 //! The store contract, orders and what they leave behind: the same tests on SQLite and on PostgreSQL.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
@@ -13,7 +14,7 @@ use wxpay_worker::money::Fen;
 use wxpay_worker::order::{AttemptState, Decision, OrderState, Policy, decide};
 use wxpay_worker::store::{
     AttemptParams, DbError, Evidence, EvidenceSource, NewOrder, NotificationKind, NotificationRecord, OrderCommit,
-    Recorded, StoredOrder, Verdict,
+    Posted, Recorded, StoredOrder, Verdict,
 };
 use wxpay_worker::trade::TradeType;
 
@@ -92,13 +93,16 @@ pub fn event(n: u32) -> EncodedEvent {
     DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }.encode(NOW)
 }
 
+pub fn posted(body: &str) -> Arc<Posted> {
+    Arc::new(Posted::new(body.into(), &[("content-type".into(), "text/xml".into())]))
+}
+
 pub fn notification(verdict: Verdict) -> NotificationRecord {
     NotificationRecord {
         kind: NotificationKind::Pay,
         id: EventId::new(),
         merchant: merchant(),
-        body: b"<xml/>".to_vec(),
-        headers: vec![("content-type".into(), "text/xml".into())],
+        posted: posted("<xml/>"),
         remote_addr: "127.0.0.1:1".into(),
         received_at: NOW,
         verdict,

@@ -1,20 +1,16 @@
-//! What proves a change: evidence, ledger entries, notifications and events, as rows.
+//! What proves a change: evidence, notifications and events; evidence and events as rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::Set;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 
 use super::db::DbError;
-use super::entity::{evidence, notification, outbox};
+use super::entity::{evidence, outbox};
 use super::order::calls::millis;
-use super::packed;
 use super::payers::Payers;
 use super::payers::hide::without_openids;
-use super::replay::results::write_result;
-use super::replay::types::{ItemResult, ReplayMark, ReplayResult};
-use super::writer::WriteTx;
+use super::replay::types::ReplayMark;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::event::fact::Fact;
@@ -89,10 +85,8 @@ pub struct NotificationRecord {
     pub merchant: MerchantKey,
     /// What it tells of.
     pub kind: NotificationKind,
-    /// The bytes.
-    pub body: Vec<u8>,
-    /// The headers.
-    pub headers: Vec<(String, String)>,
+    /// What came. Copies of the record share it.
+    pub posted: Arc<Posted>,
     /// Who sent it.
     pub remote_addr: String,
     /// When.
@@ -109,6 +103,22 @@ pub struct NotificationRecord {
     pub order_id: Option<i64>,
     /// The item of a replay that it is: the item's result is written with it.
     pub replay: Option<ReplayMark>,
+}
+
+/// A notification as it was posted.
+#[derive(Debug)]
+pub struct Posted {
+    pub(super) body: Vec<u8>,
+    /// As JSON.
+    pub(super) headers: String,
+}
+
+impl Posted {
+    pub fn new(body: Vec<u8>, headers: &[(String, String)]) -> Posted {
+        // A list of texts is always JSON.
+        let headers = serde_json::to_string(headers).unwrap_or_else(|_| "[]".into());
+        Posted { body, headers }
+    }
 }
 
 /// What a notification tells of: the address it came to.
@@ -152,64 +162,12 @@ impl Verdict {
         }
     }
 
-    fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         match self {
             Verdict::Rejected(reason) | Verdict::Parked(reason) => Some(reason.clone()),
             Verdict::Settled | Verdict::Duplicate | Verdict::NoPayment | Verdict::Waiting => None,
         }
     }
-}
-
-/// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
-/// waiting one may come to its end, and one that was refused may be judged anew when it is replayed. Returns how many
-/// were written.
-pub(super) async fn write_notifications<'a>(
-    tx: &WriteTx,
-    records: impl Iterator<Item = &'a NotificationRecord>,
-    at: Timestamp,
-) -> Result<u64, DbError> {
-    use notification::Column;
-    use notification::Column::{OrderId, OutTradeNo, ProcessedAtMs, Reason, TransactionId, VerifiedBy};
-    // In the order of the ids: two processes that record the same notifications must not lock them crosswise.
-    let (mut rows, mut again, mut replayed) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-    for n in records {
-        // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
-        let mut row = notification_row(n, at)?;
-        packed::rows::write_notification(tx, &mut row);
-        rows.entry(n.id).or_insert(row);
-        if n.replay.is_some() && !matches!(n.verdict, Verdict::Waiting) {
-            again.insert(n.id);
-        }
-        replayed.extend(n.replay.as_ref().zip(replay_result(&n.verdict)).map(|(mark, result)| (n.id, mark, result)));
-    }
-    replayed.sort_by_key(|(id, mark, _)| (*id, mark.n));
-    let settles: Vec<_> = again.iter().filter_map(|id| rows.remove(id)).collect();
-    let keep = OnConflict::column(notification::Column::EventId)
-        .update_columns([Column::Verdict, Reason, ProcessedAtMs, OrderId])
-        .action_and_where(Expr::col((notification::Entity, Column::Verdict)).eq("waiting"))
-        .to_owned();
-    let settle = OnConflict::column(notification::Column::EventId)
-        .update_columns([Column::Verdict, Reason, ProcessedAtMs, OrderId, OutTradeNo, TransactionId, VerifiedBy])
-        .action_and_where(Expr::col((notification::Entity, Column::Verdict)).is_in(["waiting", "rejected", "parked"]))
-        .to_owned();
-    let written = tx.insert_all(rows.into_values().collect(), Some(keep)).await?;
-    let settled = tx.insert_all(settles, Some(settle)).await?;
-    for (_, mark, result) in &replayed {
-        write_result(tx, mark, result, at).await?;
-    }
-    Ok(written + settled)
-}
-
-/// The result of a replayed notification that its record says. A failure is written by the one who works on the replay,
-/// after the dead letter that it makes.
-fn replay_result(verdict: &Verdict) -> Option<ItemResult> {
-    let (result, reason) = match verdict {
-        Verdict::Settled => (ReplayResult::Settled, None),
-        Verdict::Duplicate => (ReplayResult::NoOp, Some("already_applied")),
-        Verdict::NoPayment => (ReplayResult::NoOp, Some("no_payment")),
-        Verdict::Waiting | Verdict::Rejected(_) | Verdict::Parked(_) => return None,
-    };
-    Some(ItemResult { result, reason: reason.map(str::to_owned), error: None })
 }
 
 /// The name of a source, and what distinguishes it from others of that name.
@@ -276,24 +234,4 @@ pub(super) fn outbox_row(e: &EncodedEvent) -> outbox::ActiveModel {
         relayed_at_ms: Set(None),
         packed: Set(None),
     }
-}
-
-fn notification_row(n: &NotificationRecord, at: Timestamp) -> Result<notification::ActiveModel, DbError> {
-    Ok(notification::ActiveModel {
-        event_id: Set(n.id.to_string()),
-        merchant: Set(n.merchant.to_string()),
-        kind: Set(n.kind.as_str().into()),
-        body: Set(n.body.clone()),
-        headers: Set(serde_json::to_string(&n.headers).map_err(|e| DbError::Defect(e.to_string()))?),
-        remote_addr: Set(n.remote_addr.clone()),
-        received_at_ms: Set(n.received_at.as_ms()),
-        processed_at_ms: Set(at.as_ms()),
-        verdict: Set(n.verdict.as_str().into()),
-        reason: Set(n.verdict.reason()),
-        out_trade_no: Set(n.out_trade_no.as_ref().map(ToString::to_string)),
-        transaction_id: Set(n.transaction_id.as_ref().map(ToString::to_string)),
-        verified_by: Set(n.verified_by.clone()),
-        order_id: Set(n.order_id),
-        packed: Set(None),
-    })
 }

@@ -56,7 +56,7 @@ pub use console::users::{ConsoleLogin, NewInvitation};
 pub use db::{Db, DbError, DbFindings, DbHealth, DbKind, IntakeFindings, inspect_database, inspect_intake};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;
-pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
+pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Posted, Verdict};
 pub use far_times::due_statements;
 pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};

@@ -1,13 +1,21 @@
-//! Notifications outside any order's change, and a bounded sample of rejected notification bodies for diagnosis.
+//! The rows of notifications, also outside any order's change, and a bounded sample of rejected notification bodies
+//! for diagnosis.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ConnectionTrait, EntityTrait, Set};
 
 use super::Store;
 use super::db::DbError;
-use super::entity::quarantine;
-use super::evidence::{NotificationRecord, outbox_row, write_notifications};
+use super::entity::{notification, quarantine};
+use super::evidence::{NotificationRecord, Verdict, outbox_row};
 use super::order::rows::broken;
 use super::outbox::write_events;
+use super::packed;
+use super::replay::results::write_result;
+use super::replay::types::{ItemResult, ReplayResult};
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::DomainEvent;
 use crate::ids::{EventId, MerchantKey, OrderNo};
@@ -83,4 +91,98 @@ impl Store {
             })
             .await
     }
+}
+
+/// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
+/// waiting one may come to its end, and one that was refused may be judged anew when it is replayed. Returns how many
+/// were written.
+pub(super) async fn write_notifications<'a>(
+    tx: &WriteTx,
+    records: impl Iterator<Item = &'a NotificationRecord>,
+    at: Timestamp,
+) -> Result<u64, DbError> {
+    use notification::Column;
+    use notification::Column::{OrderId, OutTradeNo, ProcessedAtMs, Reason, TransactionId, VerifiedBy};
+    // In the order of the ids: two processes that record the same notifications must not lock them crosswise.
+    let (mut firsts, mut again, mut replayed) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    for n in records {
+        // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
+        firsts.entry(n.id).or_insert(n);
+        if n.replay.is_some() && !matches!(n.verdict, Verdict::Waiting) {
+            again.insert(n.id);
+        }
+        replayed.extend(n.replay.as_ref().zip(replay_result(&n.verdict)).map(|(mark, result)| (n.id, mark, result)));
+    }
+    replayed.sort_by_key(|(id, mark, _)| (*id, mark.n));
+    let (settles, keeps): (Vec<_>, Vec<_>) = firsts.into_values().partition(|n| again.contains(&n.id));
+    let keep = OnConflict::column(Column::EventId)
+        .update_columns([Column::Verdict, Reason, ProcessedAtMs, OrderId])
+        .action_and_where(Expr::col((notification::Entity, Column::Verdict)).eq("waiting"))
+        .to_owned();
+    let settle = OnConflict::column(Column::EventId)
+        .update_columns([Column::Verdict, Reason, ProcessedAtMs, OrderId, OutTradeNo, TransactionId, VerifiedBy])
+        .action_and_where(Expr::col((notification::Entity, Column::Verdict)).is_in(["waiting", "rejected", "parked"]))
+        .to_owned();
+    let written = write_rows(tx, keeps, keep, at).await? + write_rows(tx, settles, settle, at).await?;
+    for (_, mark, result) in &replayed {
+        write_result(tx, mark, result, at).await?;
+    }
+    Ok(written)
+}
+
+/// Inserts rows, or updates those that are there as `known` says; how many of both. On SQLite an upsert that changes a
+/// reference to another table copies each page that it writes, also where it inserts: nearly all rows are new, and only
+/// the others get it.
+async fn write_rows(
+    tx: &WriteTx,
+    mut records: Vec<&NotificationRecord>,
+    known: OnConflict,
+    at: Timestamp,
+) -> Result<u64, DbError> {
+    let all = records.len();
+    let pass_over = OnConflict::column(notification::Column::EventId).do_nothing().to_owned();
+    if let Some(new) = tx.insert_each(|| rows_of(tx, &records, at), pass_over)? {
+        let mut new = new.into_iter();
+        records.retain(|_| new.next() != Some(true));
+    }
+    let inserted = u64::try_from(all - records.len()).unwrap_or_default();
+    Ok(inserted + tx.insert_all(rows_of(tx, &records, at), Some(known)).await?)
+}
+
+fn rows_of(tx: &WriteTx, records: &[&NotificationRecord], at: Timestamp) -> Vec<notification::ActiveModel> {
+    let mut rows: Vec<_> = records.iter().map(|n| notification_row(n, at)).collect();
+    rows.iter_mut().for_each(|row| packed::rows::write_notification(tx, row));
+    rows
+}
+
+fn notification_row(n: &NotificationRecord, at: Timestamp) -> notification::ActiveModel {
+    notification::ActiveModel {
+        event_id: Set(n.id.to_string()),
+        merchant: Set(n.merchant.to_string()),
+        kind: Set(n.kind.as_str().into()),
+        body: Set(n.posted.body.clone()),
+        headers: Set(n.posted.headers.clone()),
+        remote_addr: Set(n.remote_addr.clone()),
+        received_at_ms: Set(n.received_at.as_ms()),
+        processed_at_ms: Set(at.as_ms()),
+        verdict: Set(n.verdict.as_str().into()),
+        reason: Set(n.verdict.reason()),
+        out_trade_no: Set(n.out_trade_no.as_ref().map(ToString::to_string)),
+        transaction_id: Set(n.transaction_id.as_ref().map(ToString::to_string)),
+        verified_by: Set(n.verified_by.clone()),
+        order_id: Set(n.order_id),
+        packed: Set(None),
+    }
+}
+
+/// The result of a replayed notification that its record says. A failure is written by the one who works on the replay,
+/// after the dead letter that it makes.
+fn replay_result(verdict: &Verdict) -> Option<ItemResult> {
+    let (result, reason) = match verdict {
+        Verdict::Settled => (ReplayResult::Settled, None),
+        Verdict::Duplicate => (ReplayResult::NoOp, Some("already_applied")),
+        Verdict::NoPayment => (ReplayResult::NoOp, Some("no_payment")),
+        Verdict::Waiting | Verdict::Rejected(_) | Verdict::Parked(_) => return None,
+    };
+    Some(ItemResult { result, reason: reason.map(str::to_owned), error: None })
 }

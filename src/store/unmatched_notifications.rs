@@ -9,7 +9,8 @@ use sea_orm::ConnectionTrait;
 
 use super::Store;
 use super::db::DbError;
-use super::evidence::{NotificationRecord, outbox_row, write_notifications};
+use super::evidence::{NotificationRecord, outbox_row};
+use super::notifications::write_notifications;
 use super::order::rows::{UNREADABLE, readable, unreadable};
 use super::outbox::write_events;
 use super::payment::commit::enter_unmatched;

@@ -201,7 +201,7 @@ async fn settled(
     attempt: u32,
 ) -> Verdict {
     match applied {
-        Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
+        Ok(Applied::Settled | Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
         Ok(Applied::Refused { refusal, .. }) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
         Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, attempt).await,
         Err(e) => failed(e),

@@ -12,7 +12,7 @@ use crate::event::command::Idempotency;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::idempotency_key;
-use crate::store::writer::WriteTx;
+use crate::store::writer::{Outcome, WriteTx};
 
 /// A key and the order it shall name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,9 +93,16 @@ pub(super) async fn claim_all(tx: &WriteTx, claims: &[Claim]) -> Result<Vec<Clai
     let rows = sorted.iter().map(|claim| claim.row()).collect();
     let once = OnConflict::new().do_nothing().to_owned();
     let returned = [idempotency_key::Column::ApiKey, idempotency_key::Column::IdempotencyKey];
-    for row in tx.insert_returning(rows, Some(once), &returned).await? {
-        let (api_key, key): (String, String) = (row.get("api_key")?, row.get("idempotency_key")?);
-        won.extend(sorted.iter().filter(|claim| claim.key.api_key == api_key && claim.key.key == key));
+    match tx.insert_new(rows, once, &returned).await? {
+        Outcome::Each(new) => {
+            won.extend(sorted.iter().zip(new).filter_map(|(claim, new)| new.map(|_| *claim)));
+        }
+        Outcome::Returned(rows) => {
+            for row in rows {
+                let (api_key, key): (String, String) = (row.get("api_key")?, row.get("idempotency_key")?);
+                won.extend(sorted.iter().filter(|claim| claim.key.api_key == api_key && claim.key.key == key));
+            }
+        }
     }
     let mut kept: Vec<idempotency_key::Model> = Vec::new();
     let lost: Vec<&Claim> = sorted.into_iter().filter(|claim| !won.iter().any(|w| w.key == claim.key)).collect();

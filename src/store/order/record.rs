@@ -18,7 +18,7 @@ use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
 use crate::store::packed::rows::write_order;
 use crate::store::payment::audit::{AuditEntry, write_audit};
-use crate::store::writer::WriteTx;
+use crate::store::writer::{Outcome, Row, WriteTx};
 
 /// The version that an order is recorded in.
 const FIRST_VERSION: i64 = 1;
@@ -174,8 +174,7 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<(Recorded, Option<
             continue;
         }
         // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
-        let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
-        let row = inserted.remove(&key);
+        let row = inserted.remove(&key_of(n));
         match &row {
             Some(row) => {
                 attempts.push(attempt_row(n, row.id)?);
@@ -202,16 +201,32 @@ async fn insert_orders(
 ) -> Result<HashMap<(String, String), RecordedRow>, DbError> {
     // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
     new.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
-    let mut rows = new.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
+    let tokens: Vec<String> = new.iter().map(|_| random_text(32)).collect();
+    let with_tokens = new.iter().zip(&tokens);
+    let mut rows = with_tokens.map(|(n, token)| order_row(n, token.clone())).collect::<Result<Vec<_>, _>>()?;
     rows.iter_mut().for_each(|row| write_order(tx, row));
     let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
     let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo, order::Column::OrderToken];
-    let mut inserted = HashMap::with_capacity(rows.len());
-    for row in tx.insert_returning(rows, Some(known), &returned).await? {
-        let order_token = Secret::new(row.get::<String>("order_token")?);
-        inserted.insert((row.get("merchant")?, row.get("order_no")?), RecordedRow { id: row.get("id")?, order_token });
+    match tx.insert_new(rows, known, &returned).await? {
+        Outcome::Each(ids) => {
+            let recorded = |((n, token), id): ((&NewOrder, String), Option<i64>)| {
+                Some((key_of(n), RecordedRow { id: id?, order_token: Secret::new(token) }))
+            };
+            Ok(new.into_iter().zip(tokens).zip(ids).filter_map(recorded).collect())
+        }
+        Outcome::Returned(rows) => {
+            let recorded = |row: &Row| {
+                let order_token = Secret::new(row.get::<String>("order_token")?);
+                Ok(((row.get("merchant")?, row.get("order_no")?), RecordedRow { id: row.get("id")?, order_token }))
+            };
+            rows.iter().map(recorded).collect()
+        }
     }
-    Ok(inserted)
+}
+
+/// The merchant and the number.
+fn key_of(n: &NewOrder) -> (String, String) {
+    (n.content.merchant.to_string(), n.content.order_no.to_string())
 }
 
 async fn compare_repeats(tx: &WriteTx, new: &[NewOrder], recorded: &mut [Recorded]) -> Result<(), DbError> {
@@ -230,7 +245,7 @@ async fn compare_repeats(tx: &WriteTx, new: &[NewOrder], recorded: &mut [Recorde
     Ok(())
 }
 
-fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
+fn order_row(n: &NewOrder, order_token: String) -> Result<order::ActiveModel, DbError> {
     let content = serde_json::to_string(&n.content).map_err(|e| DbError::Defect(e.to_string()))?;
     Ok(order::ActiveModel {
         id: sea_orm::NotSet,
@@ -245,7 +260,7 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         content: Set(content),
         content_hash: Set(n.content_hash.clone()),
         requested_by: Set(n.requested_by.to_string()),
-        order_token: Set(random_text(32)),
+        order_token: Set(order_token),
         outcome_unknown: Set(false),
         paid_late: Set(false),
         paid_twice: Set(false),

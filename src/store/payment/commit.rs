@@ -51,16 +51,17 @@ pub(in crate::store) async fn enter(tx: &WriteTx, entered: &[Entered<'_>], at: T
     let mut sorted: Vec<&Entered<'_>> = entered.iter().collect();
     sorted.sort_by_key(|e| (e.merchant, &e.entry.transaction_id));
     let mut versions: HashMap<(String, String), i64> = HashMap::with_capacity(sorted.len());
-    let mut rows: Vec<payment::ActiveModel> = sorted.iter().map(|e| payment_row(e, at)).collect();
+    let rows_of = |entered: &[&Entered<'_>]| entered.iter().map(|e| payment_row(e, at)).collect();
+    let mut asked = sorted.clone();
     // Nearly all are new: where each row says whether it is, only the others are asked for their version.
-    if let Some(new) = tx.insert_each(rows.clone(), OnConflict::new().do_nothing().to_owned())? {
-        let (new, known): (Vec<_>, Vec<_>) = sorted.iter().zip(rows).zip(new).partition(|(_, new)| *new);
+    if let Some(new) = tx.insert_each(|| rows_of(&sorted), OnConflict::new().do_nothing().to_owned())? {
+        let (new, known): (Vec<_>, Vec<_>) = sorted.iter().copied().zip(new).partition(|(_, new)| *new);
         let key = |e: &Entered<'_>| (e.merchant.to_string(), e.entry.transaction_id.to_string());
-        versions.extend(new.into_iter().map(|((e, _), _)| (key(e), 1)));
-        rows = known.into_iter().map(|((_, row), _)| row).collect();
+        versions.extend(new.into_iter().map(|(e, _)| (key(e), 1)));
+        asked = known.into_iter().map(|(e, _)| e).collect();
     }
     let returned = [payment::Column::Merchant, payment::Column::TransactionId, payment::Column::Version];
-    for row in tx.insert_returning(rows, Some(matched()), &returned).await? {
+    for row in tx.insert_returning(rows_of(&asked), Some(matched()), &returned).await? {
         versions.insert((row.get("merchant")?, row.get("transaction_id")?), row.get("version")?);
     }
     let mut entries = Vec::with_capacity(entered.len());

@@ -175,18 +175,48 @@ impl WriteTx {
         }
     }
 
-    /// On SQLite the same; of each row, whether it was inserted or updated. Nothing is done on PostgreSQL, which does
-    /// not tell.
-    pub fn insert_each<A>(&self, rows: Vec<A>, on_conflict: OnConflict) -> Result<Option<Vec<bool>>, DbError>
+    /// On SQLite the same; of each row, whether it was inserted or updated. PostgreSQL does not say which: there nothing
+    /// is done, and no rows are made.
+    pub fn insert_each<A>(
+        &self,
+        rows: impl FnOnce() -> Vec<A>,
+        on_conflict: OnConflict,
+    ) -> Result<Option<Vec<bool>>, DbError>
     where
         A: ActiveModelTrait,
     {
         let On::Sqlite(connection) = &self.on else { return Ok(None) };
-        let Some(insertion) = Insertion::of(rows, Some(on_conflict), &[], self.kind())? else {
+        let Some(insertion) = Insertion::of(rows(), Some(on_conflict), &[], self.kind())? else {
             return Ok(Some(Vec::new()));
         };
         let changed = connection.change_each(&insertion.text, &insertion.rows, &insertion.behind)?;
         Ok(Some(changed.iter().map(Option::is_some).collect()))
+    }
+
+    /// Inserts rows and passes over those that conflict. On SQLite each row says whether it was inserted, and its number;
+    /// PostgreSQL returns columns of those that were.
+    pub async fn insert_new<A>(
+        &self,
+        rows: Vec<A>,
+        pass_over: OnConflict,
+        columns: &[<A::Entity as EntityTrait>::Column],
+    ) -> Result<Outcome, DbError>
+    where
+        A: ActiveModelTrait,
+    {
+        let returned: &[<A::Entity as EntityTrait>::Column] = match self.kind() {
+            DbKind::Sqlite => &[],
+            DbKind::Postgres => columns,
+        };
+        let Some(insertion) = Insertion::of(rows, Some(pass_over), returned, self.kind())? else {
+            return Ok(Outcome::Each(Vec::new()));
+        };
+        match &self.on {
+            On::Sqlite(connection) => {
+                Ok(Outcome::Each(connection.change_each(&insertion.text, &insertion.rows, &insertion.behind)?))
+            }
+            On::Postgres(_) => Ok(Outcome::Returned(self.all_of(insertion.of_many()?).await?)),
+        }
     }
 
     /// The same as [`WriteTx::insert_all`], and returns columns of the rows that were inserted or updated.

@@ -102,6 +102,8 @@ pub enum Owner {
 pub enum Applied {
     /// The order changed; its new state, with the parameters of its attempts.
     Changed(Box<StoredOrder>),
+    /// A notification changed the order. What the order is now is not read, and not copied for that.
+    Settled,
     /// The order contains the fact already.
     Already,
     /// Nothing changed; WeChat is to be queried again.
@@ -128,7 +130,7 @@ impl Applied {
     /// Whether nothing is left to do about the message that brought the fact.
     pub fn ends_delivery(&self) -> bool {
         match self {
-            Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. } => true,
+            Applied::Changed(_) | Applied::Settled | Applied::Already | Applied::AskAgain { .. } => true,
             Applied::Refused { .. } | Applied::UnknownOrder => false,
         }
     }

@@ -1,5 +1,7 @@
 //! The record of a notification, and the verdict on one that does not verify.
 
+use std::sync::Arc;
+
 use super::config_skew;
 use super::context::Context;
 use super::error::failed;
@@ -9,7 +11,7 @@ use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::domain::{DomainData, DomainEvent, NotificationRejected};
 use crate::event::envelope::Envelope;
 use crate::ids::EventId;
-use crate::store::{NotificationKind, NotificationRecord, Verdict as RecordedVerdict};
+use crate::store::{NotificationKind, NotificationRecord, Posted, Verdict as RecordedVerdict};
 use crate::wechat::v2::notify::NotifyError;
 
 pub fn record(ctx: &Context, event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
@@ -20,8 +22,7 @@ pub fn record(ctx: &Context, event: &Envelope<NotifyReceived>, merchant: &Mercha
             NoticeKind::Pay => NotificationKind::Pay,
             NoticeKind::Refund => NotificationKind::Refund,
         },
-        body: event.data.body.clone(),
-        headers: event.data.headers.clone(),
+        posted: Arc::new(Posted::new(event.data.body.clone(), &event.data.headers)),
         remote_addr: event.data.remote_addr.clone(),
         received_at: event.data.received_at,
         verdict: RecordedVerdict::Waiting,

@@ -88,8 +88,7 @@ impl UnitOfWork {
                 let back = change.refund.and_then(|auto| policy_refund(&item.config, &change.next, &auto, now));
                 self.commit.refunds.extend(back);
                 self.advance(change.next, item);
-                let changed = StoredOrder { updated_at: now, placing_until: None, ..self.stored.clone() };
-                (Applied::Changed(Box::new(changed)), Verdict::Settled)
+                (self.changed(item, now), Verdict::Settled)
             }
             Decision::AlreadyApplied => (Applied::Already, Verdict::Duplicate),
             Decision::AskAgain { at, resubmit } => {
@@ -102,6 +101,13 @@ impl UnitOfWork {
         }
         self.record(item, verdict);
         applied
+    }
+
+    fn changed(&self, item: &Item, now: Timestamp) -> Applied {
+        if item.notification.is_some() {
+            return Applied::Settled;
+        }
+        Applied::Changed(Box::new(StoredOrder { updated_at: now, placing_until: None, ..self.stored.clone() }))
     }
 
     /// What WeChat posted and does not fit the order: WeChat is asked before it is entered.

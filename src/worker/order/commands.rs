@@ -112,7 +112,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, command: StoredCommand, a
                 _ => Verdict::Done,
             }
         }
-        Ok(Applied::Already | Applied::AskAgain { .. } | Applied::UnknownOrder) => Verdict::Done,
+        Ok(Applied::Settled | Applied::Already | Applied::AskAgain { .. } | Applied::UnknownOrder) => Verdict::Done,
         Ok(Applied::Refused { refusal, first }) => refused(&refusal, first),
         Err(e) => failed(e),
     }

@@ -297,7 +297,7 @@ impl Polling<'_> {
                 let current = self.stored.order.current().is_some_and(|a| a.out_trade_no == *number);
                 self.resubmit |= resubmit && current;
             }
-            Ok(Applied::Already | Applied::UnknownOrder) => {}
+            Ok(Applied::Settled | Applied::Already | Applied::UnknownOrder) => {}
             Ok(Applied::Refused { refusal, first }) => {
                 self.refused.get_or_insert((refusal, first));
             }

@@ -169,7 +169,7 @@ pub async fn submit(ctx: &Context, target: Target, repeated: bool) -> Submitted 
                 }
                 _ => return Submitted { verdict: Verdict::Done, order: Some(stored) },
             },
-            Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done.into(),
+            Ok(Applied::Settled | Applied::Already | Applied::UnknownOrder) => return Verdict::Done.into(),
             Ok(Applied::AskAgain { order, at, .. }) => {
                 let order = &order.order;
                 // An earlier poll that is planned stays: it may be the close that a caller waits for.

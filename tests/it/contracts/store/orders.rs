@@ -1,19 +1,20 @@
 //! The store contract, orders and what they leave behind: the same tests on SQLite and on PostgreSQL.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::command::{Idempotency, OrderContent};
-use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, EncodedEvent, OrderEnded};
+use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, EncodedEvent};
 use wxpay_worker::event::fact::{Fact, Payment, Prepay};
 use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::order::{AttemptState, Decision, OrderState, Policy, decide};
 use wxpay_worker::store::{
     AttemptParams, DbError, Evidence, EvidenceSource, NewOrder, NotificationKind, NotificationRecord, OrderCommit,
-    Recorded, StoredOrder, Verdict,
+    Posted, Recorded, StoredOrder, Verdict,
 };
 use wxpay_worker::trade::TradeType;
 
@@ -92,13 +93,16 @@ pub fn event(n: u32) -> EncodedEvent {
     DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }.encode(NOW)
 }
 
-fn notification(verdict: Verdict) -> NotificationRecord {
+pub fn posted(body: &str) -> Arc<Posted> {
+    Arc::new(Posted::new(body.into(), &[("content-type".into(), "text/xml".into())]))
+}
+
+pub fn notification(verdict: Verdict) -> NotificationRecord {
     NotificationRecord {
         kind: NotificationKind::Pay,
         id: EventId::new(),
         merchant: merchant(),
-        body: b"<xml/>".to_vec(),
-        headers: vec![("content-type".into(), "text/xml".into())],
+        posted: posted("<xml/>"),
         remote_addr: "127.0.0.1:1".into(),
         received_at: NOW,
         verdict,
@@ -184,6 +188,26 @@ on_both_databases! {
         let again = stage.store.record_orders(&[new_order(1, 100), new_order(2, 300)]).await.unwrap();
         assert_eq!(again, [Recorded::Same, Recorded::Differs]);
         assert_eq!((stage.count("orders").await, stage.count("attempts").await), (2, 2));
+        let among = [new_order(4, 100), new_order(1, 100), new_order(3, 100), new_order(2, 300)];
+        let recorded = stage.store.record_orders(&among).await.unwrap();
+        assert_eq!(recorded, [Recorded::New, Recorded::Same, Recorded::New, Recorded::Differs]);
+        for n in 1..=4 {
+            assert_eq!(stage.read(n).await.order.attempts[0].out_trade_no, new_order(n, 100).out_trade_no);
+        }
+    }
+
+    async fn keys_of_one_batch_are_claimed_once_each(stage) {
+        let keyed = |n, key: &str| {
+            let idempotency = Some(Idempotency { api_key: "shop".into(), key: key.into() });
+            NewOrder { idempotency, ..new_order(n, 100) }
+        };
+        let batch = [keyed(1, "b"), keyed(2, "a"), keyed(3, "b"), keyed(1, "b")];
+        let recorded = stage.store.record_orders(&batch).await.unwrap();
+        assert_eq!(recorded, [Recorded::New, Recorded::New, Recorded::KeyReused, Recorded::Same]);
+        let among = [keyed(4, "c"), keyed(5, "b"), keyed(2, "a"), keyed(6, "0")];
+        let recorded = stage.store.record_orders(&among).await.unwrap();
+        assert_eq!(recorded, [Recorded::New, Recorded::KeyReused, Recorded::Same, Recorded::New]);
+        assert_eq!((stage.count("idempotency_keys").await, stage.count("orders").await), (4, 4));
     }
 
     async fn concurrent_recorders_of_one_number_agree(stage) {
@@ -280,29 +304,6 @@ on_both_databases! {
             let refused = stage.execute(sql).await.expect_err(sql);
             assert!(matches!(refused, DbError::Defect(_)), "{sql}: not reported as a defect");
         }
-    }
-
-    async fn a_notification_is_recorded_once_and_waiting_may_end(stage) {
-        let waiting = notification(Verdict::Waiting);
-        stage.store.record_notification(&waiting, None, NOW).await.unwrap();
-        let parked = NotificationRecord { verdict: Verdict::Parked("unknown_order".into()), ..waiting.clone() };
-        let news = || {
-            let data = OrderEnded {
-                order_no: order_no(1),
-                app: AppKey::parse("shop").unwrap(),
-                amount_fen: Fen::from_i64(1),
-                currency: "CNY",
-                wechat: None,
-            };
-            DomainEvent { merchant: merchant(), order_no: None, data: DomainData::OrderClosed(data) }
-        };
-        for _ in 0..3 {
-            stage.store.record_notification(&parked, Some(news()), NOW).await.unwrap();
-        }
-        stage.store.record_notification(&waiting, Some(news()), NOW).await.unwrap();
-        assert_eq!(stage.count("notifications WHERE verdict = 'parked'").await, 1);
-        assert_eq!(stage.count("notifications").await, 1);
-        assert_eq!(stage.count("outbox").await, 1, "one event");
     }
 }
 

@@ -10,6 +10,7 @@ mod clocks;
 mod console;
 mod feed;
 mod notifications;
+mod relayed;
 mod store;
 mod unreadable;
 

@@ -7,7 +7,8 @@
 //! again, and the bus or the consumer drops the repeat by its id. Two events of one order are never on their way at
 //! once, so their order holds. A process that was paused for longer than the bus knows ids would store an older event
 //! again behind newer ones: events that may travel at once are published only where the lease was held a moment ago.
-//! Nothing outside subscribes to the embedded bus, so there events are only marked.
+//! Nothing outside subscribes to the embedded bus: there an event is written as relayed with its position, and what was
+//! committed without, or by a process with another bus, is only marked.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -134,7 +135,7 @@ impl Leased<'_> {
     }
 
     /// Whether a commit of this process is worth a round at once: not where each gives positions itself, and not where
-    /// nothing waits for the mark.
+    /// it marks its events itself.
     fn wakes_by_commits(&self) -> bool {
         match self.work {
             Work::Feed => self.store.db().kind() == DbKind::Postgres,

@@ -66,7 +66,7 @@ impl App {
             tracing::warn!(%warning, "the configuration");
         }
         let metrics = Metrics::install()?;
-        let store = Store::open(&config.store).await?;
+        let store = Store::open_beside(&config.store, &config.bus).await?;
         set_clock(&clock, &store).await?;
         warn_of_payer_keys(&store).await?;
         let (bus, bus_report) = Bus::connect(&config.bus, Some(store.db().clone())).await?;

@@ -25,11 +25,17 @@ impl Store {
     /// Opens the database of the configuration and brings its schema up to date if it says so.
     // Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
     pub fn open(settings: &config::Store) -> BoxFuture<'_, Result<Store, DbError>> {
-        Box::pin(Store::opened(settings))
+        Box::pin(Store::opened(settings, false))
     }
 
-    async fn opened(settings: &config::Store) -> Result<Store, DbError> {
-        let db = Db::connect(settings).await?;
+    /// The same, for a service with this bus. Where no program outside can subscribe to it, an event counts as relayed
+    /// from the commit that gives it its position.
+    pub fn open_beside<'a>(settings: &'a config::Store, bus: &config::Bus) -> BoxFuture<'a, Result<Store, DbError>> {
+        Box::pin(Store::opened(settings, bus.nats().is_none()))
+    }
+
+    async fn opened(settings: &config::Store, relayed: bool) -> Result<Store, DbError> {
+        let db = Db::connect_relayed(settings, relayed).await?;
         if settings.migrate_on_start {
             db.migrate().await?;
         }

@@ -8,6 +8,9 @@
 //! numbers alone would not do: PostgreSQL hands them out before the commit, and a reader that has seen 5 would never
 //! read a 4 that commits later.
 //!
+//! Where no program outside can subscribe to the bus, a transaction that gives its events their position writes them as
+//! relayed: nothing is left to do for them.
+//!
 //! The last position has a row of its own, and the event that has it is never removed: no position is given out again.
 
 use std::time::Duration;
@@ -260,6 +263,9 @@ pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel
     if let Some(last) = last_to_continue(tx).await? {
         for (position, row) in (last + 1..).zip(&mut rows) {
             row.position = Set(Some(position));
+            if tx.form().relayed {
+                row.relayed_at_ms = Set(row.created_at_ms.try_as_ref().copied());
+            }
         }
         if let (DbKind::Sqlite, Some(last)) = (tx.kind(), rows.last()) {
             let values = [last.position.clone().into_value(), last.event_id.clone().into_value()];

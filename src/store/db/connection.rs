@@ -23,7 +23,7 @@ use super::roles;
 use super::roles::Owner;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::store::writer::{BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, WriteTx, Writer, Writing};
+use crate::store::writer::{BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, RowForm, WriteTx, Writer, Writing};
 
 /// How long it counts whether SQLite takes writes: finding out is a write.
 const PROBE_COUNTS: Duration = Duration::from_secs(1);
@@ -114,22 +114,29 @@ pub struct Db {
 impl Db {
     /// Opens the database at `store.url`; a missing SQLite file is created with its folder.
     pub async fn connect(settings: &config::Store) -> Result<Db, DbError> {
+        Db::connect_relayed(settings, false).await
+    }
+
+    /// The same; `relayed` is that of [`RowForm`].
+    pub(in crate::store) async fn connect_relayed(settings: &config::Store, relayed: bool) -> Result<Db, DbError> {
+        let form = RowForm { compact: settings.compact, relayed };
         match settings.sqlite_file() {
-            Some(file) => Db::connect_sqlite(settings, &file).await,
-            None => Db::connect_postgres(settings).await,
+            Some(file) => Db::connect_sqlite(settings, &file, form).await,
+            None => Db::connect_by(settings, form, Deadline::new(DEADLINE)).await,
         }
     }
 
     /// The same of PostgreSQL, by another deadline than the service's.
     #[doc(hidden)]
     pub async fn connect_within(settings: &config::Store, deadline: Duration) -> Result<Db, DbError> {
-        Db::connect_by(settings, Deadline::new(deadline)).await
+        let form = RowForm { compact: settings.compact, relayed: false };
+        Db::connect_by(settings, form, Deadline::new(deadline)).await
     }
 
-    async fn connect_sqlite(settings: &config::Store, path: &Path) -> Result<Db, DbError> {
+    async fn connect_sqlite(settings: &config::Store, path: &Path, form: RowForm) -> Result<Db, DbError> {
         let readers = settings.max_connections;
         create_private(path).map_err(|e| DbError::Defect(format!("{}: {e}", path.display())))?;
-        let writer = Writer::sqlite(path, settings.compact, Limits::DEFAULT).await?;
+        let writer = Writer::sqlite(path, form, Limits::DEFAULT).await?;
         let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
         let read = ReadPool::new(read, None, None);
         let mut one = sqlite_options(path, 1, "ON");
@@ -140,17 +147,17 @@ impl Db {
     }
 
     pub(in crate::store) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
-        Db::connect_by(settings, Deadline::new(DEADLINE)).await
+        Db::connect_within(settings, DEADLINE).await
     }
 
-    async fn connect_by(settings: &config::Store, deadline: Deadline) -> Result<Db, DbError> {
+    async fn connect_by(settings: &config::Store, form: RowForm, deadline: Deadline) -> Result<Db, DbError> {
         let cache = settings.statement_cache;
         // One is reserved: with it there are never more than the settings say. The configuration wants two at least.
         let connections = settings.max_connections.saturating_sub(1).max(1);
         let pool = postgres::connect(settings.url.expose(), connections, cache, &deadline).await?;
         let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
         let lanes = ((pool.clone(), connections), deadline.clone());
-        let writer = Writer::postgres(lanes, prelude, settings.compact, Limits::DEFAULT);
+        let writer = Writer::postgres(lanes, prelude, form, Limits::DEFAULT);
         let read = ReadPool::new(pool, prelude, Some(deadline.clone()));
         let reserved = postgres::connect_lazily(settings.url.expose(), cache, &deadline).await?;
         let reserved = Arc::new(ReadPool::new(reserved, prelude, Some(deadline)));

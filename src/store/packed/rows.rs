@@ -16,7 +16,7 @@ pub(in crate::store) fn write_event(tx: &WriteTx, row: &mut outbox::ActiveModel)
     let order_no = row.order_no.try_as_ref().cloned().flatten();
     let context = [text(&row.event_type), text(&row.merchant), text(&row.event_id), order_no.as_deref().unwrap_or("")];
     let plain = || format!("{}\n{}", text(&row.subject), text(&row.payload));
-    row.packed = Set(if tx.is_compact() { packed(tx, &context, plain().as_bytes()) } else { None });
+    row.packed = Set(if tx.form().compact { packed(tx, &context, plain().as_bytes()) } else { None });
     if is_packed(&row.packed) {
         (row.subject, row.payload) = (Set(String::new()), Set(String::new()));
     }
@@ -73,7 +73,7 @@ pub(in crate::store) fn write_notification(tx: &WriteTx, row: &mut notification:
     let context = [text(&row.merchant), transaction_id.as_deref().unwrap_or(""), out_trade_no.as_deref().unwrap_or("")];
     let has_ended = ENDED.contains(&text(&row.verdict));
     row.packed = Set(None);
-    if tx.is_compact() && has_ended {
+    if tx.form().compact && has_ended {
         let body = row.body.try_as_ref().map_or(&[][..], Vec::as_slice);
         row.packed = Set(packed(tx, &context, &[text(&row.headers).as_bytes(), b"\n", body].concat()));
     }
@@ -159,7 +159,7 @@ pub(in crate::store) fn defect(table: &str, id: impl std::fmt::Display, e: Unrea
 }
 
 fn packed(tx: &WriteTx, context: &[&str], plain: &[u8]) -> Option<Vec<u8>> {
-    tx.is_compact().then(|| pack(context, plain)).flatten()
+    tx.form().compact.then(|| pack(context, plain)).flatten()
 }
 
 fn is_packed(column: &ActiveValue<Option<Vec<u8>>>) -> bool {

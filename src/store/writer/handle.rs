@@ -5,7 +5,7 @@ use std::path::Path;
 use sea_orm::DatabaseConnection;
 
 use super::tx::WriteTx;
-use super::types::{Limits, Writing};
+use super::types::{Limits, RowForm, Writing};
 use super::{postgres, sqlite};
 use crate::store::db::{DbError, Deadline};
 
@@ -21,9 +21,9 @@ enum Backend {
 
 impl Writer {
     /// Opens the only writing connection of this process to a SQLite file, in a thread of its own. The file is created
-    /// if it does not exist. `compact`: see [`WriteTx::is_compact`].
-    pub async fn sqlite(path: &Path, compact: bool, limits: Limits) -> Result<Writer, DbError> {
-        Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), compact, limits).await?)))
+    /// if it does not exist.
+    pub async fn sqlite(path: &Path, form: RowForm, limits: Limits) -> Result<Writer, DbError> {
+        Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), form, limits).await?)))
     }
 
     /// Writes over a pool of so many connections to PostgreSQL, which reads use, too, each within the deadline.
@@ -31,10 +31,10 @@ impl Writer {
     pub(in crate::store) fn postgres(
         (pool, deadline): ((DatabaseConnection, u32), Deadline),
         prelude: Option<&'static str>,
-        compact: bool,
+        form: RowForm,
         limits: Limits,
     ) -> Writer {
-        Writer(Backend::Postgres(postgres::Lanes::new((pool, deadline), prelude, compact, limits)))
+        Writer(Backend::Postgres(postgres::Lanes::new((pool, deadline), prelude, form, limits)))
     }
 
     /// Hands in a write and returns what it returned, once that is durable.

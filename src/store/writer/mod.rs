@@ -30,4 +30,4 @@ pub(super) use rowwise::{Holds, Outcome, Rowwise};
 pub use snapshot::{Contents, SnapshotError};
 pub(super) use snapshot::{examine, snapshot};
 pub use tx::WriteTx;
-pub use types::{Limits, Writing};
+pub use types::{Limits, RowForm, Writing};

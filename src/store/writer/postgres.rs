@@ -10,7 +10,7 @@ use sea_orm::{ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbErr, Runtim
 use tokio::sync::Semaphore;
 
 use super::tx::WriteTx;
-use super::types::{Limits, Writing};
+use super::types::{Limits, RowForm, Writing};
 use crate::store::db::{DbError, Deadline};
 
 /// As long as a read waits for a connection.
@@ -35,7 +35,7 @@ struct Shared {
     pool: DatabaseConnection,
     deadline: Deadline,
     prelude: Option<&'static str>,
-    compact: bool,
+    form: RowForm,
     room: Arc<Semaphore>,
     lanes: Semaphore,
 }
@@ -44,12 +44,12 @@ impl Lanes {
     pub fn new(
         ((pool, connections), deadline): ((DatabaseConnection, u32), Deadline),
         prelude: Option<&'static str>,
-        compact: bool,
+        form: RowForm,
         limits: Limits,
     ) -> Lanes {
         let room = Arc::new(Semaphore::new(limits.queue.max(1)));
         let lanes = Semaphore::new(lanes(connections));
-        Lanes(Arc::new(Shared { pool, deadline, prelude, compact, room, lanes }))
+        Lanes(Arc::new(Shared { pool, deadline, prelude, form, room, lanes }))
     }
 
     pub async fn write<D, T>(
@@ -105,7 +105,7 @@ impl Shared {
         if let Some(prelude) = self.prelude {
             transaction.execute_unprepared(prelude).await?;
         }
-        let tx = WriteTx::postgres(transaction, self.compact);
+        let tx = WriteTx::postgres(transaction, self.form);
         let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
         match outcome {
             Ok(Ok(value)) => {

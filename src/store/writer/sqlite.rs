@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, ended};
 use super::tx::WriteTx;
-use super::types::{Limits, Writing};
+use super::types::{Limits, RowForm, Writing};
 use super::values::failed;
 use crate::store::db::DbError;
 
@@ -40,7 +40,7 @@ const WAITED_FOR: [&str; 2] = ["bus.publish", "order.record"];
 pub(super) struct Queue(mpsc::Sender<Box<dyn Job>>);
 
 impl Queue {
-    pub async fn open(path: PathBuf, compact: bool, limits: Limits) -> Result<Queue, DbError> {
+    pub async fn open(path: PathBuf, form: RowForm, limits: Limits) -> Result<Queue, DbError> {
         let (queue, waiting) = mpsc::channel(limits.queue.max(1));
         let (opened, outcome) = oneshot::channel();
         let work = move || {
@@ -49,8 +49,8 @@ impl Queue {
                 Err(e) => return drop(opened.send(Err(DbError::from(failed(&e))))),
             };
             if opened.send(Ok(())).is_ok() {
-                let tx = Some(WriteTx::sqlite(connection, compact));
-                Thread { path, tx, compact, batch: limits.batch.max(1) }.run(waiting);
+                let tx = Some(WriteTx::sqlite(connection, form));
+                Thread { path, tx, form, batch: limits.batch.max(1) }.run(waiting);
             }
         };
         let spawned = std::thread::Builder::new().name("store-writer".into()).spawn(work);
@@ -137,7 +137,7 @@ struct Thread {
     path: PathBuf,
     /// None after a transaction that did not end as it should: the next one gets a new connection.
     tx: Option<WriteTx>,
-    compact: bool,
+    form: RowForm,
     batch: usize,
 }
 
@@ -192,7 +192,7 @@ impl Thread {
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), DbErr> {
         let tx = match self.tx.take() {
             Some(tx) => tx,
-            None => WriteTx::sqlite(Connection::open(&self.path).map_err(|e| failed(&e))?, self.compact),
+            None => WriteTx::sqlite(Connection::open(&self.path).map_err(|e| failed(&e))?, self.form),
         };
         tx.frame("BEGIN IMMEDIATE")?;
         let end = match run_together(&tx, jobs)? {

@@ -13,13 +13,14 @@ use super::insertion::Insertion;
 use super::model::models;
 use super::row::Row;
 use super::rowwise::{Outcome, Rowwise, columns_of};
+use super::types::RowForm;
 use crate::store::db::{DbError, DbKind};
 
 /// A transaction that commits after the write returned.
 #[derive(Debug)]
 pub struct WriteTx {
     on: On,
-    compact: bool,
+    form: RowForm,
 }
 
 #[derive(Debug)]
@@ -29,12 +30,12 @@ enum On {
 }
 
 impl WriteTx {
-    pub(super) fn sqlite(connection: Connection, compact: bool) -> WriteTx {
-        WriteTx { on: On::Sqlite(connection), compact }
+    pub(super) fn sqlite(connection: Connection, form: RowForm) -> WriteTx {
+        WriteTx { on: On::Sqlite(connection), form }
     }
 
-    pub(super) fn postgres(transaction: DatabaseTransaction, compact: bool) -> WriteTx {
-        WriteTx { on: On::Postgres(transaction), compact }
+    pub(super) fn postgres(transaction: DatabaseTransaction, form: RowForm) -> WriteTx {
+        WriteTx { on: On::Postgres(transaction), form }
     }
 
     /// Begins, divides or ends the transaction of the writer's thread; nothing on PostgreSQL.
@@ -77,9 +78,9 @@ impl WriteTx {
         }
     }
 
-    /// Whether long texts are written packed (`store.compact`).
-    pub fn is_compact(&self) -> bool {
-        self.compact
+    /// In which form rows are written.
+    pub fn form(&self) -> RowForm {
+        self.form
     }
 
     /// The SQL expression of the database's clock in milliseconds.

@@ -11,6 +11,7 @@ mod console;
 mod feed;
 mod lock_order;
 mod notifications;
+mod relayed;
 mod store;
 mod unreadable;
 

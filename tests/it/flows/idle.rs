@@ -1,4 +1,4 @@
-//! What the service writes while nothing happens.
+//! What the service writes while nothing happens, and what it need not write.
 
 use crate::harness::service::{Process, Processes, TestService};
 use crate::harness::within_timeout;
@@ -39,4 +39,17 @@ async fn idle_runs_of_a_job_are_reported_once_a_lease_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_runs_of_a_job_are_reported_once_a_lease_on_postgres() {
     idle_runs_of_a_job_are_reported_once_a_lease(TestService::embedded_postgres().await.processes().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_relay_writes_nothing_for_the_embedded_bus() {
+    let service = TestService::embedded_sqlite().await.in_process().await;
+    service.place("I100002").await;
+    service.pay("I100002").await;
+    service.until_state("I100002", "paid").await;
+    assert!(service.number("SELECT COUNT(*) FROM outbox").await >= 2);
+    let otherwise = "SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL OR relayed_at_ms <> created_at_ms";
+    assert_eq!(service.number(otherwise).await, 0);
+    assert_eq!(service.number("SELECT COUNT(*) FROM leases WHERE name = 'relay'").await, 0, "it had nothing to do");
+    service.finish().await;
 }

@@ -83,7 +83,6 @@ pub enum Error {
         /// What was expected. Quotes nothing of the body.
         why: &'static str,
     },
-    /// No API key.
     #[error("an API key is needed: Authorization: Bearer <key>")]
     Unauthorized,
     /// An API key that does not count.

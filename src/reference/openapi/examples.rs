@@ -71,6 +71,7 @@ pub const EXAMPLES: &[Example] = &[
         r#"{"refund_no": "R100002", "amount_fen": 10, "transaction_id": "4200002134202611270000000001"}"#,
     ),
     example("ReconciliationRequest", "day", "A day", r#"{"merchant": "main", "date": "2026-11-27"}"#),
+    example("DayNoteRequest", "note", "Why the day is right", r#"{"note": "Compared with the statement"}"#),
     example("NoteRequest", "note", "Why the sides differ", r#"{"note": "Paid out by hand"}"#),
     example("StopRequest", "stop", "Why it is stopped", r#"{"reason": "The wrong day"}"#),
     example("RepairRequest", "plan", "What would be done", r#"{"dry_run": true}"#),

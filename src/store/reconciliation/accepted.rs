@@ -25,9 +25,9 @@ pub struct BilledRefund {
 
 impl Store {
     /// Notes when WeChat accepted a refund, by its bill. Moves no money. The day that counted it before, where that is
-    /// another one with a result, is asked for in the same transaction: whatever becomes of the run that found this, its
-    /// repeat would find the refund in its place. False: it keeps its time, because one of the two months was closed
-    /// after the refund was recorded.
+    /// another one with a result, is asked for in the same transaction: whatever becomes of the run that found this,
+    /// its repeat would find the refund in its place. False: it keeps its time, because one of the two months was
+    /// closed after the refund was recorded.
     pub async fn note_refund_accepted(&self, refund: &BilledRefund) -> Result<bool, DbError> {
         self.db.write("refund.accepted", refund.clone(), |tx, refund| Box::pin(note(tx, refund))).await
     }

@@ -29,7 +29,8 @@ const OF_OUR_DAY: &str = "
 (CASE WHEN l.kind = 'payment'
  THEN EXISTS (SELECT 1 FROM payments AS p WHERE p.merchant = l.merchant AND p.transaction_id = l.transaction_id
                 AND p.paid_at_ms >= $6 AND p.paid_at_ms < $7)
- ELSE EXISTS (SELECT 1 FROM refunds AS r JOIN refund_ledger AS g ON g.merchant = r.merchant AND g.refund_no = r.refund_no
+ ELSE EXISTS (SELECT 1 FROM refunds AS r
+              JOIN refund_ledger AS g ON g.merchant = r.merchant AND g.refund_no = r.refund_no
               WHERE r.merchant = l.merchant AND r.refund_no = l.refund_no
                 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $6
                 AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $7) END)";

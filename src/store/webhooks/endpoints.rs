@@ -17,8 +17,8 @@ const COLUMNS: &str = "id, merchant, url, description, event_types, secret, old_
                        disabled_reason, disabled_at_ms, position, failing_since_ms, created_at_ms, created_by,
                        updated_at_ms, format, next_message_at_ms, replay_first_until_ms";
 
-/// Of endpoints alone: the closing of a day holds another one for as long as it sums. Beside a process of a version that
-/// took that one here, two endpoints may both be the last.
+/// Of endpoints alone: the closing of a day holds another one for as long as it sums. Beside a process of a version
+/// that took that one here, two endpoints may both be the last.
 const ENDPOINTS_LOCK: i64 = 7_722_020;
 
 impl Store {

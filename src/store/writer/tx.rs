@@ -176,8 +176,8 @@ impl WriteTx {
         }
     }
 
-    /// On SQLite the same; of each row, whether it was inserted or updated. PostgreSQL does not say which: there nothing
-    /// is done, and no rows are made.
+    /// On SQLite the same; of each row, whether it was inserted or updated. PostgreSQL does not say which: there
+    /// nothing is done, and no rows are made.
     pub fn insert_each<A>(
         &self,
         rows: impl FnOnce() -> Vec<A>,
@@ -194,8 +194,8 @@ impl WriteTx {
         Ok(Some(changed.iter().map(Option::is_some).collect()))
     }
 
-    /// Inserts rows and passes over those that conflict. On SQLite each row says whether it was inserted, and its number;
-    /// PostgreSQL returns columns of those that were.
+    /// Inserts rows and passes over those that conflict. On SQLite each row says whether it was inserted, and its
+    /// number; PostgreSQL returns columns of those that were.
     pub async fn insert_new<A>(
         &self,
         rows: Vec<A>,

@@ -63,8 +63,8 @@ impl InProcess {
         text
     }
 
-    /// The detail sheet of a day has our rows, then rows of the bill alone, each as number, type and flags; and its fees
-    /// are those of the day.
+    /// The detail sheet of a day has our rows, then rows of the bill alone, each as number, type and flags; and its
+    /// fees are those of the day.
     async fn assert_detail(&self, day: &str, ours: &[[&str; 3]], of_bill: &[[&str; 3]]) {
         let text = self.csv(&format!("/v1/reports/main/{day}.csv")).await;
         let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split(',').collect()).collect();

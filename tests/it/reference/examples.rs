@@ -15,6 +15,7 @@ const ABSENT: &[&str] = &[
     "closePeriod",
     "deleteWebhook",
     "discardDeadLetter",
+    "explainDay",
     "placeAttempt",
     "recoverWebhook",
     "refundPayment",

@@ -142,6 +142,7 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
     ("RefundRequest", "src/http/refunds/request.rs", "pub fn parse", ""),
     ("ReconciliationRequest", "src/http/reconciliations/request.rs", "pub fn run", "pub fn note"),
     ("NoteRequest", "src/http/reconciliations/request.rs", "pub fn note", "pub fn reason"),
+    ("DayNoteRequest", "src/http/reconciliations/request.rs", "pub fn note", "pub fn reason"),
     ("StopRequest", "src/http/reconciliations/request.rs", "pub fn reason", "fn text"),
     ("RepairRequest", "src/http/reconciliations/request.rs", "pub fn repair", ""),
     ("WebhookRequest", "src/http/webhooks/request.rs", "pub fn parse_new", "pub fn parse_change"),

@@ -262,7 +262,8 @@ on_both! {
         service.end_day().await;
         // The row has the evening's time, in the bill of the next day.
         let second = service.reconciled(&next).await;
-        assert_eq!((&second["state"], &second["classes"]), (&json!("balanced"), &json!({"carried": 1, "matched": 0})), "{second}");
+        let classes = json!({"carried": 1, "matched": 0});
+        assert_eq!((&second["state"], &second["classes"]), (&json!("balanced"), &classes), "{second}");
         let lines = service.lines(&next).await;
         assert_eq!((&lines[0]["other_day"], &lines[0]["explains_fen"]), (&json!(day), &json!(-30)), "{lines:?}");
         assert_proof(&second, &lines);

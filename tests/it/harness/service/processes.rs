@@ -1,5 +1,6 @@
 //! The service as processes that the test starts, kills and ends.
 
+use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::Command;
@@ -166,6 +167,11 @@ impl Processes {
         }
     }
 
+    /// Whether an ingress listens.
+    fn is_running(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+
     /// Asserts that nothing is left to do, that the books agree and that no log line holds a secret. The processes
     /// may still run.
     pub async fn finish(&self) {
@@ -174,7 +180,15 @@ impl Processes {
             None => Some(self.open_bus(&db).await),
             Some(_) => None,
         };
+        // What a process published just before it was terminated waits for the next one.
+        let next = match &bus {
+            Some(bus) if !self.is_running() && !self.is_drained(&db, bus).await => Some(self.run_all().await),
+            Some(_) | None => None,
+        };
         self.assert_finished(&db, bus.as_ref()).await;
+        if let Some(next) = next {
+            next.terminate().await;
+        }
         let logs = self.logs();
         for secret in [KEY, OTHER_KEY, OPENID, API_KEY, "prepay_id="] {
             assert!(!logs.contains(secret), "a log line holds a secret");

@@ -69,15 +69,20 @@ impl<S: Eq + Hash + Clone, C: Eq + Hash + Clone> OpenStreams<S, C> {
         OpenStreams { limits, open: Mutex::new(open) }
     }
 
-    /// A place for one more stream; none where all are taken and no client has more than this one would have. A stream
-    /// without a client counts to none.
-    pub fn enter(self: &Arc<Self>, subject: &S, client: Option<C>) -> Option<StreamPlace<S, C>> {
+    /// A place for one more stream; none where all are taken and no client whose streams give way to it has more than
+    /// this one would have. A stream without a client counts to none.
+    pub fn enter(
+        self: &Arc<Self>,
+        subject: &S,
+        client: Option<C>,
+        gives_way: impl Fn(&C) -> bool,
+    ) -> Option<StreamPlace<S, C>> {
         let mut open = self.lock();
         if let Some(oldest) = oldest_of_full(&open.by_subject, subject, self.limits.of_order) {
             open.end(oldest);
         }
         if open.by_number.len() >= self.limits.in_all {
-            let oldest = open.oldest_of_largest(client.as_ref())?;
+            let oldest = open.oldest_of_largest(client.as_ref(), gives_way)?;
             open.end(oldest);
         }
         let (number, taken) = (open.next, CancellationToken::new());
@@ -107,12 +112,12 @@ impl<S: Eq + Hash, C: Eq + Hash> Open<S, C> {
     }
 
     /// The oldest stream of the client with the most, or of this one where it would have as many.
-    fn oldest_of_largest(&self, client: Option<&C>) -> Option<u64> {
+    fn oldest_of_largest(&self, client: Option<&C>, gives_way: impl Fn(&C) -> bool) -> Option<u64> {
         let own = client.and_then(|client| self.by_client.get(client));
-        let largest = self.by_client.values().max_by_key(|numbers| numbers.len())?;
         let would_have = own.map_or(0, VecDeque::len) + 1;
-        let numbers = if largest.len() > would_have { largest } else { own? };
-        numbers.front().copied()
+        let others = self.by_client.iter().filter(|(client, numbers)| numbers.len() > would_have && gives_way(client));
+        let largest = others.map(|(_, numbers)| numbers).max_by_key(|numbers| numbers.len());
+        largest.or(own)?.front().copied()
     }
 
     /// Nothing where the place was taken before.

@@ -156,7 +156,7 @@ pub enum Error {
     /// To give back: WeChat does not hold what it reported.
     #[error("WeChat does not hold this payment as it was reported")]
     PaymentDiffers,
-    /// A second person refused it.
+    /// It was refused.
     #[error("a second person refused this: it is not done under this number")]
     NotApproved,
     /// To decide: who asked does not.

@@ -91,8 +91,9 @@ impl Bills {
         }
     }
 
+    /// Also where a result before knows what was booked: what our books learnt since was not compared with the account.
     pub fn is_funds_late(&self) -> bool {
-        self.before.is_none() && matches!(self.funds, Funds::Missing { is_late: true, .. })
+        matches!(self.funds, Funds::Missing { is_late: true, .. })
     }
 }
 

@@ -71,7 +71,8 @@ pub async fn stream(
     // A trusted proxy that names no client is many clients'.
     let is_proxy = app.config.server.trusted_proxies.iter().any(|net| net.contains(&client));
     let client = (!is_proxy).then(|| (network(client), is_payers));
-    let place = app.streams.enter(&subject, client).ok_or(Error::TooManyStreams)?;
+    let gives_way = |of: &StreamClient| of.1 || !is_payers;
+    let place = app.streams.enter(&subject, client, gives_way).ok_or(Error::TooManyStreams)?;
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;

@@ -84,7 +84,9 @@ impl<'a> RefundJson<'a> {
             ApprovalState::Waiting | ApprovalState::Approved => {
                 (AWAITING, "Not recorded: a second person must approve it. Nothing is reserved meanwhile.")
             }
-            ApprovalState::Refused => (NOT_APPROVED, "A second person refused it: no money moved."),
+            ApprovalState::Refused => {
+                (NOT_APPROVED, "It was refused: no money moved. The approval says by whom and why.")
+            }
             ApprovalState::Expired => {
                 (NOT_APPROVED, "No second person approved it in time: no money moved. It may be asked for again.")
             }

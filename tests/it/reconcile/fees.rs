@@ -90,6 +90,8 @@ on_both! {
             assert_eq!(again["loops"], whole["loops"], "{again}");
             let kept = service.lines(&day).await.remove(0);
             assert_eq!((&kept["class"], &kept["booked_fee"]), (&line["class"], &line["booked_fee"]), "{kept}");
+            let again = "SELECT COUNT(*) FROM reconciliations WHERE recheck_at_ms IS NOT NULL";
+            assert_eq!(service.number(again).await, 1, "what the books learnt since is not compared with the account");
         }
         // Of another bill it says nothing.
         service.plant(json!([{"kind": "fee", "number": "RFE000051"}])).await;

@@ -88,6 +88,32 @@ async fn where_all_have_one_stream_a_client_has_a_new_one_in_place_of_its_own() 
 }
 
 #[tokio::test]
+async fn pages_take_no_place_of_the_business() {
+    let (stage, [one, two]) = behind_proxy(StreamLimits { in_all: 4, ..StreamLimits::default() }).await;
+    let mut others = Vec::new();
+    for (order_no, client) in [("A100001", "203.0.113.6"), ("A100002", "203.0.113.6")] {
+        others.push(opened(&stage, order_no, KEY, client).await);
+    }
+    let mut oldest = opened(&stage, "A100001", &one, "203.0.113.1").await;
+    others.push(opened(&stage, "A100002", &two, "203.0.113.1").await);
+    // The business has as many: none of them ends.
+    let mut page = opened(&stage, "A100001", &one, "203.0.113.2").await;
+    assert_eq!(oldest.rest().await, ["retry: 30000"]);
+    let headers = [("Authorization", &*format!("Bearer {one}")), ("X-Forwarded-For", "203.0.113.3")];
+    let refused = stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await;
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "too_many_streams"));
+    for order_no in ["A100001", "A100002"] {
+        stage.pay(order_no).await;
+    }
+    for stream in &mut others {
+        assert_eq!(stream.next().await.unwrap().1["state"], "paid");
+        assert!(stream.next().await.is_none());
+    }
+    assert_eq!(page.next().await.unwrap().1["state"], "paid");
+    stage.finish().await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_revoked_ends_what_it_opened_though_nothing_happens() {
     let limits = StreamLimits { key_checked_every: Duration::from_millis(50), ..StreamLimits::default() };
     let (stage, [one, _]) = worked(with_admin(http_only("", "")).streams(limits)).await;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::ports::free_port;
+use crate::harness::ports::{free_port, two_free_ports};
 use crate::harness::within_timeout;
 
 const README: &str = include_str!("../../../README.md");
@@ -27,20 +27,11 @@ impl Drop for Group {
     }
 }
 
-/// Two ports beside each other: the simulator's, and of its listener with TLS.
-fn two_ports() -> u16 {
-    loop {
-        let port = free_port();
-        if std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return port;
-        }
-    }
-}
-
 #[tokio::test]
 async fn its_lines_lead_to_a_paid_order() {
     let folder = tempfile::tempdir().unwrap();
-    let (service, simulator) = (free_port(), two_ports());
+    // The simulator's, and of its listener with TLS.
+    let (service, simulator) = (free_port(), two_free_ports());
     let here = |text: &str| {
         text.replace("127.0.0.1:8080", &format!("127.0.0.1:{service}"))
             .replace("127.0.0.1:19001", &format!("127.0.0.1:{simulator}"))

@@ -3,15 +3,34 @@
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
 /// A port that stays free while its process is down: none that the system hands to outgoing connections.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (std::process::id() as u16).wrapping_mul(97).wrapping_add(step) % 22_000;
-        // Not bound to try it: a program that another thread starts meanwhile holds the socket until its exec.
-        if TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let port = port_of(NEXT.fetch_add(1, Ordering::Relaxed));
+        if is_free(port) {
             return port;
         }
     }
+}
+
+/// The first of two such ports beside each other, of which no other test is given either.
+pub fn two_free_ports() -> u16 {
+    loop {
+        let step = NEXT.fetch_add(2, Ordering::Relaxed);
+        let (first, second) = (port_of(step), port_of(step.wrapping_add(1)));
+        if second == first + 1 && is_free(first) && is_free(second) {
+            return first;
+        }
+    }
+}
+
+fn port_of(step: u16) -> u16 {
+    10_000 + (std::process::id() as u16).wrapping_mul(97).wrapping_add(step) % 22_000
+}
+
+/// It is not bound to try it: a program that another thread starts meanwhile would hold the socket until its exec.
+fn is_free(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_err()
 }

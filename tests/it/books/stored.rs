@@ -35,9 +35,7 @@ async fn fill(stage: &TestStore, rows: u64) {
         let sql = ROWS.replace("{first}", &first.to_string()).replace("{last}", &last.to_string());
         stage.execute(&sql).await.unwrap();
     }
-    if stage.store.db().kind() == DbKind::Postgres {
-        stage.store.db().read().execute_unprepared("VACUUM (ANALYZE) ledger").await.unwrap();
-    }
+    stage.analyze().await;
 }
 
 async fn all(stage: &TestStore, range: &BookRange, limit: u64) -> Vec<BookRow> {

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sea_orm::ConnectionTrait;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::{MerchantKey, OutTradeNo};
-use wxpay_worker::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
+use wxpay_worker::store::{DbError, DbKind, OrderCommit, OrderDecision, Store, StoredOrder};
 
 use super::db::TestDb;
 use super::sql::number;
@@ -24,9 +25,26 @@ impl TestStore {
         number(self.store.db(), &format!("SELECT COUNT(*) FROM {table}")).await
     }
 
+    /// Without the limit of a statement's time: filling a table is no matter of the service.
     pub async fn execute(&self, sql: &str) -> Result<(), DbError> {
-        let sql = sql.to_owned();
+        let sql = match self.store.db().kind() {
+            DbKind::Sqlite => sql.to_owned(),
+            DbKind::Postgres => format!("SET LOCAL statement_timeout = 0; {sql}"),
+        };
         self.store.db().write("test", sql, |tx, sql| Box::pin(tx.execute_unprepared(sql))).await.map(drop)
+    }
+
+    /// What the planner of PostgreSQL needs to know of the tables. One statement each: they have a limit of time.
+    pub async fn analyze(&self) {
+        if self.store.db().kind() == DbKind::Sqlite {
+            return;
+        }
+        let sql = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()";
+        let read = self.store.db().read();
+        for row in read.query_all_raw(self.store.db().statement(sql, [])).await.unwrap() {
+            let table: String = row.try_get("", "tablename").unwrap();
+            read.execute_unprepared(&format!("VACUUM (ANALYZE) {table}")).await.unwrap();
+        }
     }
 }
 

@@ -65,22 +65,15 @@ const FILL: [&str; 8] = [
 const FILLED: [&str; 8] = ["orders", "attempts", "payments", "refunds", "notifications", "outbox", "evidence", "calls"];
 
 async fn fill(stage: &TestStore) {
-    // A statement of the service may take fifteen seconds, which is no matter of what stands in its tables.
-    let unlimited = match stage.store.db().kind() {
-        DbKind::Sqlite => "",
-        DbKind::Postgres => "SET LOCAL statement_timeout = 0; ",
-    };
     for first in (1..=ROWS).step_by(20_000) {
         let (last, first) = ((first + 19_999).to_string(), first.to_string());
         let sql = ORDERS.replace("{first}", &first).replace("{last}", &last).replace("{content}", CONTENT);
-        stage.execute(&format!("{unlimited}{sql}")).await.unwrap();
+        stage.execute(&sql).await.unwrap();
     }
     for sql in FILL {
-        stage.execute(&format!("{unlimited}{sql}")).await.unwrap();
+        stage.execute(sql).await.unwrap();
     }
-    if stage.store.db().kind() == DbKind::Postgres {
-        stage.store.db().read().execute_unprepared("VACUUM (ANALYZE)").await.unwrap();
-    }
+    stage.analyze().await;
 }
 
 /// With values in place of the parameters: a plan is made for them.

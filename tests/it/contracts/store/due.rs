@@ -101,7 +101,6 @@ fn wasteful(kind: DbKind, plan: &[String]) -> Vec<&String> {
 on_both_databases! {
     async fn what_is_due_is_read_in_the_order_of_an_index(stage) {
         let kind = stage.store.db().kind();
-        // A statement may take fifteen seconds, on a busy machine too.
         for first in (1..=ROWS).step_by(20_000) {
             let last = first + 19_999;
             let sql = ORDERS.replace("{first}", &first.to_string()).replace("{last}", &last.to_string());
@@ -110,9 +109,7 @@ on_both_databases! {
         for sql in FILL {
             stage.execute(sql).await.unwrap();
         }
-        if kind == DbKind::Postgres {
-            stage.store.db().read().execute_unprepared("VACUUM (ANALYZE)").await.unwrap();
-        }
+        stage.analyze().await;
         for (name, sql) in due_statements(kind) {
             let sql = explained(kind, name, &sql);
             let rows = stage.store.db().read().query_all_raw(stage.store.db().statement(sql, [])).await.unwrap();

@@ -57,9 +57,7 @@ on_both_databases! {
         for sql in FILL {
             stage.execute(&sql.replace("{numbers}", NUMBERS)).await.unwrap();
         }
-        if kind == DbKind::Postgres {
-            stage.store.db().read().execute_unprepared("VACUUM (ANALYZE)").await.unwrap();
-        }
+        stage.analyze().await;
         let explain = if kind == DbKind::Postgres { "EXPLAIN" } else { "EXPLAIN QUERY PLAN" };
         for (name, sql, values) in list_statements(&merchant()) {
             let statement = stage.store.db().statement(format!("{explain} {sql}"), values.clone());

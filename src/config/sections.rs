@@ -319,7 +319,7 @@ pub struct Merchant {
     pub key: MerchantKey,
     /// WeChat's number of it.
     pub mch_id: MchId,
-    /// The apps whose orders it takes; the first is the default.
+    /// The apps whose orders it takes.
     pub apps: Vec<AppKey>,
     /// How its requests are signed.
     pub sign_type: SignType,

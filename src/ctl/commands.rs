@@ -136,7 +136,8 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
 pub async fn health(api: &Api, out: &mut Printer) -> Result<Exit, Failure> {
     let (status, readiness) = api.try_get("/readyz", &[]).await?;
     if readiness["ready"].as_bool().is_none() {
-        return Err(Failure::new(Exit::Down, format!("/readyz answered {status}: is --url the service's?")));
+        let hint = "is --url the service's? With server.admin_listen it is that address";
+        return Err(Failure::new(Exit::Down, format!("/readyz answered {status}: {hint}")));
     }
     if out.is_json() {
         out.json(&readiness)?;

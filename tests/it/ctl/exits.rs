@@ -52,6 +52,20 @@ async fn a_service_that_is_down_is_not_a_wrong_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_read_at_the_admin_address_which_the_refusal_elsewhere_names() {
+    let service = TestService::embedded_sqlite().await.processes().await;
+    let admin = format!("127.0.0.1:{}", free_port());
+    let process = service.run_all_with(&[("WXPAY__SERVER__ADMIN_LISTEN", &admin)]).await;
+    let elsewhere = run(wxpayctl(&["health", "--url", &process.base])).await;
+    assert_eq!((elsewhere.code, elsewhere.out.as_str()), (5, ""), "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("server.admin_listen"), "{}", elsewhere.err);
+    let there = run(wxpayctl(&["health", "--url", &format!("http://{admin}")])).await;
+    assert!(!there.out.is_empty(), "{}", there.err);
+    service.finish().await;
+    assert!(process.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repair_that_left_lines_open_is_partly_done() {
     let service = TestService::new().in_process().await;
     let day = service.begin_day().await;

@@ -69,7 +69,9 @@ fn a_new_database_gets_its_two_roles_with_its_first_start() {
     let migrate = &compose["services"]["migrate"];
     assert_eq!((&migrate["command"][0], &migrate["restart"]), (&json!("migrate"), &json!("no")));
     assert!(names(&migrate["secrets"]).contains("migrate_url") && migrate["ports"] == json!([]));
-    assert!(!names(&compose["services"]["wxpayd"]["secrets"]).contains("migrate_url"));
+    let of_service = names(&compose["services"]["wxpayd"]["secrets"]);
+    assert!(!of_service.contains("migrate_url"));
+    assert!(names(&migrate["secrets"]).is_superset(&of_service), "it reads the configuration that names them");
     let owner = "WXPAY__STORE__MIGRATE_URL_FILE";
     let file = migrate["environment"][owner].as_str().unwrap().to_owned();
     let migrates = load_service_file(|text| text, &[(owner.to_owned(), file)]).unwrap();

@@ -369,6 +369,9 @@ fn the_service_runs_without_rights() {
     let compose = yaml(COMPOSE_FILES[0]);
     let service = &compose["services"]["wxpayd"];
     assert_eq!(service["read_only"], true);
+    // Where bills are sorted and sheets made, unless the configuration names another place.
+    assert!(last.contains("WORKDIR /tmp\n"), "{last}");
+    assert!(names(&service["tmpfs"]).iter().any(|place| place.starts_with("/tmp:")), "{service}");
     assert_eq!(names(&service["cap_drop"]), BTreeSet::from(["ALL".to_owned()]));
     for (name, service) in services(&compose).filter(|(name, _)| *name != "wxpayd") {
         assert_eq!(names(&service["networks"]), BTreeSet::from(["inside".to_owned()]), "{name}");

@@ -12,8 +12,9 @@ with, `wxpayd check-config` prints the values in force, where each came from, an
 by `--config` and the environment only set what differs: `WXPAY__SERVER__LISTEN` sets `listen` of `[server]`,
 `WXPAY__MERCHANTS__0__MCH_ID` `mch_id` of the first merchant, and a list may be written `orders,ops`.
 
-A secret `x` is better kept in a file of its own, named by `x_file`. A relative path is relative to the configuration
-file's folder (to the working directory if the environment sets it). An empty text means: not set.
+A secret `x` is better kept in a file of its own, named by `x_file`. The path of a file is relative to the configuration
+file's folder (to the working directory if the environment sets it), those in `store.url`, `server.intake_dir`,
+`reconcile.dir` and `reconcile.temp_dir` to the working directory. An empty text means: not set.
 ";
 
 /// A section or a list of tables, with its keys.

@@ -31,6 +31,9 @@ pub const KEY: &str = "wxk_orders_and_finance";
 pub const ORDERS_KEY: &str = "wxk_orders_only";
 pub const OTHERS_KEY: &str = "wxk_other_merchant_only";
 
+/// How long a request waits for WeChat's answer to its question.
+pub const REFRESH_WAIT: Duration = Duration::from_secs(3);
+
 pub const OTHER_MERCHANT: &str = r#"
 [[merchants]]
 key = "other"

@@ -13,6 +13,8 @@ use crate::harness::within_timeout;
 
 /// Where a request waits for an order to the end, longer than any answer takes on a busy machine.
 const ORDER_WAIT: Duration = Duration::from_secs(30);
+/// Between two questions about one order.
+const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn an_order_without_a_worker_is_taken_and_its_location_answers() {
@@ -116,6 +118,7 @@ async fn a_refresh_queries_wechat_once_and_then_waits_for_the_next_slot() {
     assert!(refreshed.json()["state"] == "paid" || begun.elapsed() >= REFRESH_WAIT, "{}", refreshed.text());
     stage.place(&order("A100002"), &[]).await;
     let order = stage.stored("A100002").await.unwrap().order;
+    let begun = Instant::now();
     let (first, ()) = tokio::join!(stage.get("/v1/orders/A100002?refresh=1"), async {
         within_timeout("the question", questions.recv()).await.unwrap();
         // Asked, and nothing new: that ends the wait as well.
@@ -123,7 +126,9 @@ async fn a_refresh_queries_wechat_once_and_then_waits_for_the_next_slot() {
     });
     assert_eq!(first.json()["state"], "payable");
     assert_eq!(stage.get("/v1/orders/A100002?refresh=1").await.json()["state"], "payable");
-    assert!(questions.try_recv().is_err(), "a second question within two seconds");
+    // Two seconds of the machine's own clock, which a busy one may need for less.
+    let is_second = questions.try_recv().is_ok();
+    assert!(!is_second || begun.elapsed() >= ORDER_INTERVAL, "a second question within two seconds");
     assert_eq!(stage.get("/v1/orders/A100002?refresh=2").await.invalid(), ["refresh"]);
     stage.finish().await;
 }

@@ -113,9 +113,9 @@ impl Stage {
         Stage { address, config, service, consumers: Mutex::default() }
     }
 
-    /// With a worker at the other end of the bus.
+    /// With a worker at the other end of the bus, which on a busy machine is waited for.
     pub async fn worked() -> Stage {
-        let stage = Stage::start().await;
+        let stage = Stage::with("order_wait_ms = 20000", "").await;
         stage.work();
         stage
     }

@@ -152,8 +152,7 @@ async fn a_run_that_was_missed_is_made_once_at_the_next_start_and_one_that_was_n
 
     execute(&stage, "UPDATE jobs SET next_due_at_ms = next_due_at_ms - 7200000 WHERE name = 'retention'").await;
     let (third, fourth) = tokio::join!(Process::start(&stage, "three"), Process::start(&stage, "four"));
-    let missed =
-        until(&stage, "retention", "the missed run", |view| has_ended(view) && !ended_by(view, "one")).await;
+    let missed = until(&stage, "retention", "the missed run", |view| has_ended(view) && !ended_by(view, "one")).await;
     assert!(missed.next_due > missed.last.unwrap().started_at);
     third.stop().await;
     fourth.stop().await;

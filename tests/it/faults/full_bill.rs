@@ -65,7 +65,7 @@ fn most_memory(process: &Process) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_leaves_the_result_and_the_next_run_goes_well() {
-    let settings = "[reconcile]\nbuffer_mb = 1\nforeign = [\"POS\"]\n";
+    let settings = "[wechat]\ntimeout_ms = 30000\n[reconcile]\nbuffer_mb = 1\nforeign = [\"POS\"]\n";
     let service = TestService::new().on(TestDb::postgres().await).refunds().config(settings).config(LEASE);
     let rig = service.processes().await;
     let process = run_without_signal(&rig).await;
@@ -84,7 +84,7 @@ async fn a_full_disk_leaves_the_result_and_the_next_run_goes_well() {
     says(&full, "no room for the bill");
     limit_files(&process, None);
     // While its rows are sorted: the bill of the account, which is fetched behind it, takes its time.
-    rig.faults(json!([{"on": "downloadfundflow", "kind": "slow", "delay_ms": 4000, "times": 1}])).await;
+    rig.faults(json!([{"on": "downloadfundflow", "kind": "slow", "delay_ms": 12_000, "times": 1}])).await;
     let (status, _) = rig.post(&base, "/v1/reconciliations", &json!({"merchant": "main", "date": day})).await;
     assert_eq!(status, 202);
     until("the request for the second bill", || async {

@@ -96,13 +96,21 @@ async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles(
     }
     assert!(all.terminate().await.success());
     let mut ingress = rig.run_roles("ingress").await;
-    let posts = (0..ORDERS).map(|n| {
+    let posts = (0..ORDERS).map(async |n| {
         let transaction = format!("42000000002026112200{n:08}");
-        notify(&rig, &ingress, "main", signed(&[("out_trade_no", &number(n)), ("transaction_id", &transaction)], KEY))
+        let body = signed(&[("out_trade_no", &number(n)), ("transaction_id", &transaction)], KEY);
+        // What a busy machine does not store in time WeChat repeats.
+        loop {
+            let (status, answer) = notify(&rig, &ingress, "main", body.clone()).await;
+            if status == 200 {
+                assert!(answer.contains("SUCCESS"), "{answer}");
+                return;
+            }
+            assert_eq!(status, 503, "{answer}");
+        }
     });
-    let answers = futures_util::future::join_all(posts).await;
+    futures_util::future::join_all(posts).await;
     ingress.kill();
-    assert!(answers.iter().all(|(_, answer)| answer.contains("SUCCESS")));
 
     // Only the database and its log go to the next machine, as a disk would; what memory knew of them stays behind.
     let TestDb::Sqlite(from) = &rig.db else { unreachable!("on SQLite") };
@@ -113,7 +121,7 @@ async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles(
     let next = TestService::new().on(TestDb::Sqlite(to)).with(Queue::Embedded).direct().processes().await;
     let db = next.open_db().await;
     let kept = format!("SELECT COUNT(*) FROM bus_messages WHERE subject = '{SUBJECT}'");
-    assert_eq!(next.number(&db, &kept).await, ORDERS as i64);
+    assert!(next.number(&db, &kept).await >= ORDERS as i64);
     let service = next.run_all().await;
     for n in 0..ORDERS {
         next.until_state(&service.base, &number(n), "paid").await;

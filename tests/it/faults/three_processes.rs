@@ -18,7 +18,7 @@ async fn three_processes_take_a_payment_and_a_foreign_consumer_hears_of_it_once(
     // It waits for two events and gets one: it ends by time, so a second one would show.
     let mut consumer = Command::new(tool("WXPAY_TEST_PYTHON"));
     consumer.arg(root().join("tests/sdk/nats_consumer.py")).args(["--url", &server.url()]);
-    consumer.args(["--filter", "pay.event.main.order.paid", "--count", "2", "--timeout", "30"]);
+    consumer.args(["--filter", "pay.event.main.order.paid", "--count", "2", "--timeout", "60"]);
     let consumer = consumer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
 
     let order = rig.place(&ingress.base, "A800001", 8800).await;

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::harness::TEST_TIMEOUT;
 use crate::harness::ports::{free_port, two_free_ports};
-use crate::harness::within_timeout;
 
 const README: &str = include_str!("../../../README.md");
 const HEADING: &str = "\n## Set it up\n";
@@ -55,7 +55,8 @@ async fn its_lines_lead_to_a_paid_order() {
     let mut shell = command.spawn().unwrap();
     let group = Group(shell.id());
     let ended = tokio::task::spawn_blocking(move || shell.wait().unwrap());
-    let ended = within_timeout("README's lines", ended).await.unwrap();
+    // Three programs start in them, one after the other.
+    let ended = tokio::time::timeout(4 * TEST_TIMEOUT, ended).await.expect("README's lines end").unwrap();
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     let (said, errors) = (read("said"), read("errors"));
     assert!(ended.success(), "{ended}\n{said}\n{errors}");

@@ -1,6 +1,7 @@
 //! An HTTP client that sends exactly the bytes a test wants and hides nothing of the answer.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,6 +77,32 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     let _ = within_timeout("the end of an answer", socket.read_to_end(&mut answer)).await;
     answer
+}
+
+/// What `/readyz` answers where every check has its answer: one that takes longer than a second counts as failed there,
+/// which on a busy machine says nothing.
+pub async fn readiness(address: SocketAddr, headers: &[(&str, &str)]) -> Reply {
+    readiness_that(address, headers, |_| true).await
+}
+
+/// The same, once it is ready.
+pub async fn until_ready(address: SocketAddr, headers: &[(&str, &str)]) -> Reply {
+    readiness_that(address, headers, |reply| reply.status == 200).await
+}
+
+async fn readiness_that(address: SocketAddr, headers: &[(&str, &str)], is: impl Fn(&Reply) -> bool) -> Reply {
+    within_timeout("an answer of every check", async {
+        loop {
+            let reply = send(address, "GET", "/readyz", headers, b"").await;
+            let text = reply.text();
+            let is_late = text.contains("does not answer in time") || text.contains("the database does not say");
+            if !is_late && is(&reply) {
+                return reply;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
 }
 
 /// One request on a connection of its own.

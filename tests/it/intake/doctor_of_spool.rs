@@ -1,18 +1,17 @@
 //! What `doctor` says of the logs of a spool.
 
-use std::time::Duration;
-
 use tempfile::TempDir;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::doctor::{Examined, Finding, Status, examine};
 use wxpay_worker::intake::{LogSettings, open, write_cursor};
 
 use super::support::{NAME, database, record};
+use crate::harness::TEST_TIMEOUT;
 use crate::harness::service::{Processes, TestService};
 
 async fn found(service: &Processes) -> Finding {
     let file = Some(service.config_file());
-    let (limit, clock) = (Duration::from_secs(20), Clock::system());
+    let (limit, clock) = (TEST_TIMEOUT, Clock::system());
     let findings = examine(&Examined { file, env: Vec::new(), limit, books: false, clock }).await;
     let mut found: Vec<Finding> = findings.into_iter().filter(|finding| finding.check == "intake").collect();
     assert_eq!(found.len(), 1, "{found:?}");

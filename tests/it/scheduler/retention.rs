@@ -2,7 +2,7 @@
 
 use sea_orm::Value;
 
-use super::runs::{Process, real_time, until};
+use super::runs::{Process, ended_by, real_time, until};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -93,7 +93,7 @@ async fn each_table_loses_what_is_older_than_its_own_period() {
         }
     }
     let process = Process::start(&stage, "one").await;
-    let view = until(&stage, "retention", "its run", |v| v.last.as_ref().is_some_and(|r| r.holder == "one")).await;
+    let view = until(&stage, "retention", "its run", |view| ended_by(view, "one")).await;
     let detail = view.last.unwrap().detail.unwrap();
     let each = "1 notifications, 1 quarantine, 1 outbox, 1 dead_letters, 1 audit, 1 idempotency_keys, 2 approvals, \
                 1 users, 1 webhook_attempts, 1 webhook_deliveries";

@@ -77,6 +77,17 @@ async fn retention_ran(stage: &Stage, times: i64, since: Timestamp, why: &str) {
     assert!((times..=times + due_by_the_clock(since)).contains(&runs), "{runs} runs instead of {times}: {why}");
 }
 
+/// Whether a run of this job has ended. One that takes long is shown before: without its outcome, and with a due time
+/// that it has not yet made good.
+pub fn has_ended(view: &JobView) -> bool {
+    view.last.as_ref().is_some_and(|run| run.ended_at.is_some())
+}
+
+/// Whether a run that this process made of the job has ended.
+pub fn ended_by(view: &JobView, holder: &str) -> bool {
+    has_ended(view) && view.last.as_ref().is_some_and(|run| run.holder == holder)
+}
+
 /// Awaits a state of a job that has no signal.
 pub async fn until(stage: &Stage, job: &str, what: &str, holds: impl Fn(&JobView) -> bool) -> JobView {
     within_timeout(&format!("{job}: {what}"), async {
@@ -102,7 +113,7 @@ async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_
     for job in
         ["pending_queries", "far_times", "deferred_messages", "orphans", "platform_tokens", "gauges", "retention"]
     {
-        let view = until(&stage, job, "a report", |view| view.last.is_some()).await;
+        let view = until(&stage, job, "a report", has_ended).await;
         let last = view.last.unwrap();
         assert_eq!(
             (last.holder.as_str(), last.outcome == JobOutcome::Failed),
@@ -111,10 +122,15 @@ async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_
             last.detail
         );
         assert!(view.next_due > last.started_at, "{job}");
-        assert_eq!(view.lease.unwrap().1, last.term);
+        // It may have run out by now: not every job comes again before its end.
+        let lease = format!("leases WHERE name = '{job}' AND holder = 'one' AND term = {}", last.term);
+        assert_eq!(stage.count(&lease).await, 1, "{job}");
     }
-    let tokens = until(&stage, "platform_tokens", "fetched", |view| view.last_done.is_some()).await.last_done.unwrap();
-    assert!(tokens.detail.unwrap().contains("shop access_token: renewed"));
+    let fetched = |view: &JobView| {
+        let detail = view.last_done.as_ref().and_then(|run| run.detail.as_deref());
+        detail.is_some_and(|detail| detail.contains("shop access_token: renewed"))
+    };
+    until(&stage, "platform_tokens", "fetched", fetched).await;
     // And goes on: each second one more.
     let first = until(&stage, "pending_queries", "a report", |view| view.last.is_some()).await.last.unwrap();
     until(&stage, "pending_queries", "another", |view| view.last.as_ref().unwrap().started_at > first.started_at).await;
@@ -126,19 +142,17 @@ async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_
 async fn a_run_that_was_missed_is_made_once_at_the_next_start_and_one_that_was_not_is_not() {
     let (stage, begun) = (real_time().await, Clock::system().now());
     let first = Process::start(&stage, "one").await;
-    until(&stage, "retention", "its first run", |view| view.last.is_some()).await;
+    until(&stage, "retention", "its first run", has_ended).await;
     first.stop().await;
 
     let second = Process::start(&stage, "two").await;
-    until(&stage, "gauges", "a run of the second process", |v| v.last.as_ref().is_some_and(|r| r.holder == "two"))
-        .await;
+    until(&stage, "gauges", "a run of the second process", |view| ended_by(view, "two")).await;
     second.stop().await;
     retention_ran(&stage, 1, begun, "it was not due").await;
 
     execute(&stage, "UPDATE jobs SET next_due_at_ms = next_due_at_ms - 7200000 WHERE name = 'retention'").await;
     let (third, fourth) = tokio::join!(Process::start(&stage, "three"), Process::start(&stage, "four"));
-    let missed =
-        until(&stage, "retention", "the missed run", |v| v.last.as_ref().is_some_and(|r| r.holder != "one")).await;
+    let missed = until(&stage, "retention", "the missed run", |view| has_ended(view) && !ended_by(view, "one")).await;
     assert!(missed.next_due > missed.last.unwrap().started_at);
     third.stop().await;
     fourth.stop().await;
@@ -151,17 +165,22 @@ async fn a_process_that_stops_gives_its_leases_back_and_the_next_one_goes_on_at_
     let stage = real_time().await;
     stage.faults(json!([{"on": "stable_token", "kind": "hang", "appid": SHOP, "times": 1}])).await;
     let first = Process::start(&stage, "one").await;
-    until(&stage, "retention", "its first run", |view| view.last.is_some()).await;
+    for job in ["retention", "gauges"] {
+        until(&stage, job, "its first run", |view| view.last.is_some()).await;
+    }
     // One job is in the middle of its run: its lease goes back when that has ended.
-    until(&stage, "platform_tokens", "held", |view| view.lease.is_some()).await;
+    within_timeout("the call that hangs", async {
+        while stage.calls("stable_token", SHOP).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     first.stop().await;
     assert!(stage.count("leases WHERE holder = 'one'").await > 1, "it led several jobs");
     assert_eq!(stage.count("leases WHERE holder = 'one' AND expires_at_ms > 0").await, 0);
-    assert_eq!(
-        stage.count("job_reports WHERE job = 'platform_tokens' AND outcome = 'done'").await,
-        1,
-        "it was let end"
-    );
+    // On a slow machine another one follows it before the stop.
+    let ended = stage.count("job_reports WHERE job = 'platform_tokens' AND outcome = 'done'").await;
+    assert!(ended >= 1, "it was let end");
 
     let second = Process::start(&stage, "two").await;
     let run = until(&stage, "gauges", "a run", |v| v.last.as_ref().is_some_and(|r| r.holder == "two")).await;
@@ -178,12 +197,20 @@ async fn a_host_whose_clock_is_a_day_ahead_stops_no_job_of_the_others() {
     tomorrow.set_by(stage.store.db().now().await.unwrap(), asked).expect("it was ahead");
     let wrong = Process::start_by(&stage, "wrong", tomorrow).await;
     for job in ["pending_queries", "platform_tokens", "retention"] {
-        let view = until(&stage, job, "a run", |view| view.last.is_some()).await;
+        let view = until(&stage, job, "a run", has_ended).await;
         let (last, soonest) = (view.last.unwrap(), stage.clock.now().after(Duration::from_secs(5)));
         assert!(last.started_at < soonest && last.ended_at.unwrap() < soonest, "{job}: {last:?}");
         assert!(view.next_due <= soonest.after(HOUR), "{job}: {}", view.next_due);
     }
-    let fetched = stage.token("shop", TokenKind::AccessToken).await.unwrap();
+    let fetched = within_timeout("a token", async {
+        loop {
+            if let Some(token) = stage.token("shop", TokenKind::AccessToken).await {
+                return token;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     assert!(fetched.expires_at <= stage.clock.now().after(2 * HOUR), "{}", fetched.expires_at);
     wrong.stop().await;
     let right = Process::start(&stage, "right").await;
@@ -196,7 +223,7 @@ async fn a_host_whose_clock_is_a_day_ahead_stops_no_job_of_the_others() {
 async fn a_due_time_that_the_rhythm_cannot_have_set_counts_as_due_and_is_put_right() {
     let (stage, begun) = (real_time().await, Clock::system().now());
     let process = Process::start(&stage, "one").await;
-    until(&stage, "retention", "its first run", |view| view.last.is_some()).await;
+    until(&stage, "retention", "its first run", has_ended).await;
     let before = until(&stage, "pending_queries", "a run", |view| view.last.is_some()).await.last.unwrap().started_at;
     execute(&stage, "UPDATE jobs SET next_due_at_ms = next_due_at_ms + 86400000").await;
     let later = before.after(Duration::from_secs(2));
@@ -260,12 +287,12 @@ async fn a_process_whose_run_fails_gives_the_job_to_another_and_one_that_is_alon
     let broken = Process::of(parts, "broken");
     let failed = |view: &JobView| view.last.as_ref().is_some_and(|run| run.outcome == JobOutcome::Failed);
     let first = until(&stage, "pending_queries", "a run that fails", failed).await.last.unwrap().started_at;
-    let again = |view: &JobView| view.last.as_ref().is_some_and(|run| run.started_at > first);
+    let again = |view: &JobView| has_ended(view) && view.last.as_ref().is_some_and(|run| run.started_at > first);
     let again = until(&stage, "pending_queries", "another", again).await.last.unwrap();
     assert_eq!((again.holder.as_str(), again.outcome), ("broken", JobOutcome::Failed));
     let between = again.started_at.since(first);
     assert!(between > Duration::from_secs(3), "no other process had the time to take it: {between:?}");
-    assert!(between < Duration::from_secs(20), "out for {between:?}");
+    assert!(between < Duration::from_secs(50), "out for {between:?}");
 
     let sound = Process::start(&stage, "sound").await;
     for job in ["pending_queries", "pending_refunds", "gauges"] {
@@ -283,7 +310,9 @@ async fn a_process_whose_run_fails_gives_the_job_to_another_and_one_that_is_alon
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_run_is_shown_while_it_runs_and_keeps_its_lease() {
     let mut stage = real_time().await;
-    stage.config.store.lease = Duration::from_secs(3);
+    stage.config.store.lease = Duration::from_secs(6);
+    // Long enough to be seen while it runs.
+    stage.config.wechat.timeout = Duration::from_secs(15);
     stage.faults(json!([{"on": "stable_token", "kind": "hang", "appid": SHOP, "times": 1}])).await;
     let process = Process::start(&stage, "one").await;
     let running = |view: &JobView| view.last.as_ref().is_some_and(|run| run.outcome == JobOutcome::Running);
@@ -291,7 +320,7 @@ async fn a_long_run_is_shown_while_it_runs_and_keeps_its_lease() {
     let started = view.last.unwrap().started_at;
     let (holder, _, lease_end) = view.lease.unwrap();
     assert_eq!(holder, "one");
-    assert!(lease_end.since(started) > Duration::from_millis(3900), "renewed after a second for three: {lease_end}");
+    assert!(lease_end.since(started) > Duration::from_millis(7900), "renewed after two seconds for six: {lease_end}");
     let done = until(&stage, "platform_tokens", "done", |view| view.last_done.is_some()).await.last_done.unwrap();
     assert_eq!(done.started_at, started, "a second run began beside it: {done:?}");
     assert!(done.detail.unwrap().contains("shop access_token: no_answer"));
@@ -335,10 +364,7 @@ async fn retention_forgets_old_reports_and_logins_and_keeps_the_rest() {
         execute(&stage, &sql).await;
     }
     let process = Process::start(&stage, "one").await;
-    let run = until(&stage, "retention", "its run", |v| v.last.as_ref().is_some_and(|r| r.holder == "one"))
-        .await
-        .last
-        .unwrap();
+    let run = until(&stage, "retention", "its run", |view| ended_by(view, "one")).await.last.unwrap();
     assert_eq!(run.detail.as_deref(), Some("deleted 3 reports, 1 login codes, 1 wallet offers"));
     assert_eq!(stage.count("job_reports WHERE holder = 'old'").await, 4);
     assert_eq!(stage.count("login_codes WHERE code_hash = 'new'").await, 1);

@@ -152,11 +152,13 @@ fn error(errcode: i64) -> String {
     json!({"errcode": errcode, "errmsg": "refused, rid: 65f0-1"}).to_string()
 }
 
-/// What makes a [`Stage`] a browser's: WeChat's address, the allow-list, a mini program.
+/// What makes a [`Stage`] a browser's: WeChat's address, the allow-list, a mini program. WeChat is waited for as long
+/// as a busy machine may take until a slow code goes on.
 pub fn web(platform: &Platform) -> String {
     format!(
         r#"
 [wechat]
+timeout_ms = 60000
 api_url = "{base}"
 open_url = "https://open.wechat.test"
 [web]

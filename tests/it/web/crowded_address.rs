@@ -69,12 +69,13 @@ async fn first_tries_from_an_address_of_many_bad_codes_reach_wechat_one_after_th
         assert_eq!(first_try(format!("err-40029-{i}")).await.status, 302, "{i}");
     }
     let before = platform.calls(EXCHANGE);
-    let tried = futures_util::future::join_all((1..=5).map(|i| first_try(format!("slow-{i}-Payer{i}"))));
+    // No more than are through in the ten seconds that the last one waits.
+    let tried = futures_util::future::join_all((1..=3).map(|i| first_try(format!("slow-{i}-Payer{i}"))));
     let one_by_one = async {
-        for n in 1..=5 {
+        for n in 1..=3 {
             eventually("the next exchange", || async { platform.calls(EXCHANGE) >= before + n }).await;
             // What comes meanwhile is answered, so that the others are at WeChat by then, if anything lets them.
-            for _ in 0..10 {
+            for _ in 0..4 {
                 Browser::default().begin(&stage, "snsapi_base").await;
             }
             assert_eq!(platform.calls(EXCHANGE), before + n);

@@ -1,6 +1,9 @@
 //! Mini programs: a code for a session, a code for a phone number.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::Instant;
 use wxpay_worker::store::TokenKind;
 
 use super::browser::{
@@ -11,6 +14,8 @@ use crate::http::client::Reply;
 use crate::http::stage::{Stage, eventually};
 
 const PHONE: &str = "/wxa/business/getuserphonenumber";
+/// How long a request waits for what comes after a dead token.
+const TOKEN_WAIT: Duration = Duration::from_secs(3);
 
 async fn post(stage: &Stage, path: &str, session: Option<&str>, body: &str) -> Reply {
     let authorization = session.map(|session| format!("Bearer {session}"));
@@ -29,6 +34,15 @@ async fn session(stage: &Stage, code: &str) -> String {
 
 async fn phone(stage: &Stage, session: &str, code: &str) -> Reply {
     post(stage, "/api/wechat/mini/phone", Some(session), &json!({"code": code}).to_string()).await
+}
+
+/// The answer to a request beside which the token is refreshed. Where a busy machine took longer for that than the
+/// request waits, it is made once more.
+async fn phone_beside(stage: &Stage, session: &str, code: &str, refresh: impl Future<Output = ()>) -> Reply {
+    let begun = Instant::now();
+    let first = async { (phone(stage, session, code).await, begun.elapsed()) };
+    let ((reply, took), ()) = tokio::join!(first, refresh);
+    if reply.status == 503 && took >= TOKEN_WAIT { phone(stage, session, code).await } else { reply }
 }
 
 #[tokio::test]
@@ -136,7 +150,7 @@ async fn a_dead_token_is_reported_once_and_its_successor_waited_for() {
         .await;
         store_token(&stage, "mini", TokenKind::AccessToken, "95_successor").await;
     };
-    let (reply, ()) = tokio::join!(phone(&stage, &session, "good-phone"), refresh);
+    let reply = phone_beside(&stage, &session, "good-phone", refresh).await;
     assert_eq!(data(&reply)["purePhoneNumber"], "13800138000");
     assert_eq!(platform.calls(PHONE), 2);
     // No other one comes.
@@ -161,7 +175,7 @@ async fn a_token_that_wechat_issues_again_is_tried_once_more() {
         platform.live_token(ACCESS_TOKEN);
         repeat_token(&stage, "mini", TokenKind::AccessToken, ACCESS_TOKEN).await;
     };
-    let (reply, ()) = tokio::join!(phone(&stage, &session, "good-phone"), refresh);
+    let reply = phone_beside(&stage, &session, "good-phone", refresh).await;
     assert_eq!(data(&reply)["purePhoneNumber"], "13800138000");
     assert_eq!(platform.calls(PHONE), 2);
     // Refused once more it is repeated at once, and then WeChat's answer stands.

@@ -77,7 +77,9 @@ async fn what_is_accepted_while_nats_is_away_is_forwarded_in_bundles_and_settled
     audit::all_paid_once(&rig, &ingress.base, &orders).await;
     let (bundles, single) = stored(&rig).await;
     assert!(bundles > 0 && bundles + single < 40, "{bundles} bundles, {single} single");
-    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM notifications").await, 40, "each has one row");
+    let deliveries = rig.wechat_books("").await["deliveries"].as_array().unwrap().len();
+    let rows = rig.number(&db, "SELECT COUNT(*) FROM notifications").await;
+    assert!((40..=deliveries as i64).contains(&rows), "each of {deliveries} has one row at most, and not {rows}");
     // At its end the process has forwarded all, and nothing is left of its log.
     assert!(ingress.terminate().await.success());
     assert_eq!(logs(folder.path()), Vec::<PathBuf>::new());

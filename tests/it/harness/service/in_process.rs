@@ -29,6 +29,8 @@ pub const LEASE_S: u64 = 10;
 
 /// How long the manual clock stands still while a test awaits something.
 const TIME_STANDS: Duration = Duration::from_secs(5);
+/// So many times as long for a job that is due and has not reported a run.
+const JOBS_STAND: u32 = 3;
 /// The longest step of a clock that goes on.
 const STEP_MAX_S: u64 = 3600;
 
@@ -182,13 +184,19 @@ impl InProcess {
             }
         };
         let time_goes_on = async {
-            let mut step = LEASE_S;
+            let (mut step, mut stood) = (LEASE_S, 0);
             loop {
                 tokio::time::sleep(TIME_STANDS).await;
-                if self.is_idle().await {
-                    self.skip(step);
-                    step = (step * 2).min(STEP_MAX_S);
+                if !self.is_idle().await {
+                    continue;
                 }
+                // On a busy machine what is awaited may be a job that begins late. Not every idle run is reported.
+                stood += 1;
+                if stood < JOBS_STAND && self.is_job_due().await {
+                    continue;
+                }
+                self.skip(step);
+                (step, stood) = ((step * 2).min(STEP_MAX_S), 0);
             }
         };
         tokio::select! {
@@ -296,7 +304,13 @@ impl InProcess {
         self.found("an empty queue", || self.is_idle().map(|is| is.then_some(()))).await;
     }
 
-    async fn is_idle(&self) -> bool {
+    async fn is_job_due(&self) -> bool {
+        let due = format!("SELECT COUNT(*) FROM jobs WHERE next_due_at_ms <= {}", self.clock.now().as_ms());
+        self.number(&due).await > 0
+    }
+
+    /// Whether no message waits for a worker, and no event for its position.
+    pub async fn is_idle(&self) -> bool {
         // Before the queue: what leaves a log goes there.
         if !unsettled(self.store.db()).await.is_empty() {
             return false;

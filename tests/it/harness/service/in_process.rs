@@ -20,6 +20,7 @@ use wxpay_worker::store::{Db, Store, StoredOrder};
 use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
 use super::logs::unsettled;
+use crate::harness::cable::Cable;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
 use crate::harness::{TEST_TIMEOUT, within_timeout};
@@ -111,6 +112,18 @@ impl InProcess {
             run(&self.config, &clock, self.environment.port, self.parts).await;
         (self.store, self.bus, self.stop, self.running, self.clock) = (store, bus, stop, task, clock);
         (self.in_force, self.notify) = (in_force, notify);
+    }
+
+    /// From here on the service reaches WeChat's pay API by a cable, and waits for an answer as long as a test does.
+    pub async fn reach_wechat_by_cable(&mut self) -> Cable {
+        let cable = Cable::to(self.wechat_url.trim_start_matches("http://")).await;
+        let url = format!("http://{}", cable.address());
+        self.restart_with(|config| {
+            (config.wechat.pay_url, config.wechat.pay_backup_url) = (url.clone(), url);
+            config.wechat.timeout = TEST_TIMEOUT;
+        })
+        .await;
+        cable
     }
 
     /// The service stops, as at a signal; its database and the simulator stay. It may start again.

@@ -72,12 +72,13 @@ on_both! {
     }
 
     async fn an_answer_that_was_under_way_when_the_refund_ended_does_not_contradict_it(db: TestDb) {
-        let service = TestService::new().on(db).refunds().in_process().await;
+        let service = TestService::new().on(db).refunds().config("[wechat]\ntimeout_ms = 60000").in_process().await;
         service.without_news().await;
         service.paid("X500001").await;
         let refund = service.refunding("X500001", "X5-a", 30).await;
         let transaction = refund["transaction_id"].as_str().unwrap();
-        service.faults(json!([{"on": "refundquery", "kind": "slow", "delay_ms": 3000, "times": 1}])).await;
+        // Long after the notification's own question, on a busy machine as well.
+        service.faults(json!([{"on": "refundquery", "kind": "slow", "delay_ms": 8000, "times": 1}])).await;
         service.to_next_poll("X5-a").await;
         let asked = || service.wechat_calls("refundquery", "X500001");
         service.found("the poll's question", async || (!asked().await.is_empty()).then_some(())).await;

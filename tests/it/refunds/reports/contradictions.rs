@@ -86,7 +86,7 @@ on_both! {
         service.tell(notice("X500001", "X5-a", transaction, "SUCCESS", KEY, MCH_ID), &[]).await;
         service.until_refunded("X5-a", "succeeded").await;
         // The poll's, the notification's, and the one that takes the poll's answer back.
-        service.found("the third question", async || (asked().await.len() == 3).then_some(())).await;
+        service.found("the third question", async || (asked().await.len() >= 3).then_some(())).await;
         service.finish().await;
     }
 
@@ -106,7 +106,7 @@ on_both! {
             let before = service.wechat_calls("refundquery", "X600001").await.len();
             service.poll_the_order("X600001").await;
             let asked = || service.wechat_calls("refundquery", "X600001");
-            service.found("both questions", async || (asked().await.len() == before + 2).then_some(())).await;
+            service.found("both questions", async || (asked().await.len() >= before + 2).then_some(())).await;
             service.until_idle().await;
             service.until_number("dead letters", parked, |n| n == dead_letters).await;
             assert_eq!(service.refund("X6-a").await.refund.state, RefundState::Succeeded);

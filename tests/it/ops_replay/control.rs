@@ -37,7 +37,7 @@ async fn with_dead_letters(service: &InProcess, parts: &[(usize, usize)]) {
     }
 }
 
-/// As [`super::until`] of items that take a second of the host's time each: the clock of the service stands still.
+/// As `until`, of items that take a second of the host's time each: the clock of the service stands still.
 async fn until_by_the_host(service: &InProcess, plan: &Value, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     within_timeout(what, async {
         loop {

@@ -136,16 +136,20 @@ on_both! {
     }
 
     async fn a_request_that_is_refused_while_wechat_is_asked_moves_nothing(db: TestDb) {
-        let service = service().on(db).in_process().await;
+        let mut service = service().on(db).in_process().await;
         service.paid("APC00050").await;
         let id = service.waiting("APC00050", "w1", 80).await;
+        let cable = service.reach_wechat_by_cable().await;
         let asked = async || service.wechat_calls("orderquery", "APC00050").await.len();
         let before = asked().await;
-        service.faults(json!([{"on": "orderquery", "kind": "slow", "delay_ms": 5000, "times": null}])).await;
+        // WeChat's answer does not arrive before the request is refused.
+        cable.hold(true);
         let approval = service.decided(LEAD, id, "approve");
         let refusal = async {
             service.found("WeChat is asked", || async { (asked().await > before).then_some(()) }).await;
-            service.decided(BOSS, id, "refuse").await
+            let refused = service.decided(BOSS, id, "refuse").await;
+            cable.hold(false);
+            refused
         };
         let (approval, refusal) = futures_util::join!(approval, refusal);
         assert_eq!((refusal.0, &refusal.1["state"]), (200, &json!("refused")), "{}", refusal.1);
@@ -153,7 +157,6 @@ on_both! {
         assert_eq!(service.refunds_here().await, 0);
         let result = "SELECT result FROM audit WHERE action = 'approval.approve'";
         assert_eq!(texts(service.store.db(), result).await, ["ended"]);
-        service.clear_faults().await;
         service.finish().await;
     }
 

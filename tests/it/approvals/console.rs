@@ -42,7 +42,7 @@ async fn a_user_asks_and_another_approves_on_the_page() {
     let form = format!("action=\"{path}\"");
     let own = operator.page("/console/approvals").await.text;
     assert!(own.contains("value=\"withdraw\"") && !own.contains("value=\"approve\""), "who asked withdraws at most");
-    let overview = admin.page("/console").await;
+    let overview = admin.whole_overview(&service).await;
     overview.shows("1 requests wait for a second person");
     let page = admin.page("/console/approvals").await;
     page.shows("¥0.80");

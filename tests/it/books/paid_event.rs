@@ -45,8 +45,8 @@ on_both! {
         });
         service.faults(json!([{"on": "orderquery", "kind": "rewrite", "set": set}])).await;
         service.wechat_control("pay", pay("BKE00004")).await;
-        let (_, order) = service.get("/v1/orders/BKE00004?merchant=main&refresh=1").await;
-        assert_eq!(order["state"], "paid", "{order}");
+        service.refreshed_again("BKE00004").await;
+        service.until_state("BKE00004", "paid").await;
         service.until_idle().await;
         let (_, feed) = service.get("/v1/events?types=order.paid").await;
         let coupons = |order_no: &str| {

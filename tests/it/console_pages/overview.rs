@@ -111,7 +111,7 @@ fn minutes_that_lack_payments_say_so() {
 async fn the_page_shows_money_per_minute_tokens_database_and_queue_as_of_five_seconds_ago() {
     let service = service().in_process().await;
     let user = User::log_in(&service, Role::Viewer, None).await;
-    let quiet = user.page("/console").await;
+    let quiet = user.whole_overview(&service).await;
     for text in ["SQLite: takes writes", "embedded in the database: answers", "Last hour ¥0.00 count 0"] {
         quiet.shows(text);
     }
@@ -119,7 +119,7 @@ async fn the_page_shows_money_per_minute_tokens_database_and_queue_as_of_five_se
     service.pay("M100001").await;
     service.until_state("M100001", "paid").await;
     service.skip(5);
-    let paid = user.page("/console").await;
+    let paid = user.whole_overview(&service).await;
     paid.shows("Last hour ¥1.00 count 1 Highest minute ¥1.00");
     assert_eq!(paid.text.matches("<rect x=").count(), 1, "{}", paid.text);
     let sql = "INSERT INTO platform_tokens (app, kind, report_refreshes, failures, next_try_at_ms, degraded_since_ms,
@@ -128,12 +128,12 @@ async fn the_page_shows_money_per_minute_tokens_database_and_queue_as_of_five_se
     service.store.db().execute("test", sql, []).await.unwrap();
     user.page("/console").await.hides("token cannot be kept fresh");
     service.skip(5);
-    let degraded = user.page("/console").await;
+    let degraded = user.whole_overview(&service).await;
     degraded.shows("token cannot be kept fresh: refused 40125");
     degraded.hides("Nothing needs a person.");
     user.get_in_chinese("/console").await.shows("无法更新应用的凭证");
     let stranger = User::log_in(&service, Role::Viewer, Some(&["other"])).await;
-    let nothing = stranger.page("/console").await;
+    let nothing = stranger.whole_overview(&service).await;
     nothing.hides("token cannot be kept fresh");
     nothing.hides("Last hour");
     service.finish().await;
@@ -147,14 +147,12 @@ async fn what_cannot_be_read_now_is_as_it_was_and_the_rest_is_there() {
     service.pay("M200001").await;
     service.until_state("M200001", "paid").await;
     service.skip(6);
-    user.page("/console").await.shows("Last hour ¥1.00 count 1");
+    user.whole_overview(&service).await.shows("Last hour ¥1.00 count 1");
     // The days and the minutes are read from it, the database and the jobs are not.
     service.alter("ALTER TABLE payments RENAME TO payments_away").await;
     service.skip(6);
-    let page = user.page("/console").await;
-    for text in ["SQLite: takes writes", "Last hour ¥1.00 count 1", "Not read just now: as of 20", "s ago)"] {
-        page.shows(text);
-    }
+    let texts = ["SQLite: takes writes", "Last hour ¥1.00 count 1", "Not read just now: as of 20", "s ago)"];
+    user.overview_with(&service, &texts).await;
     // The user that has not seen them yet.
     let other = User::log_in(&service, Role::Viewer, Some(&["main"])).await;
     let page = other.page("/console").await;
@@ -163,7 +161,7 @@ async fn what_cannot_be_read_now_is_as_it_was_and_the_rest_is_there() {
     service.alter("ALTER TABLE payments_away RENAME TO payments").await;
     service.skip(6);
     for user in [&user, &other] {
-        let page = user.page("/console").await;
+        let page = user.whole_overview(&service).await;
         page.shows("Last hour ¥1.00 count 1");
         page.hides("Not read just now");
         page.hides("Not known");
@@ -178,10 +176,8 @@ async fn a_table_that_another_holds_keeps_no_page_waiting() {
     let holder = Database::connect(service.db.url()).await.unwrap();
     let lock = holder.begin().await.unwrap();
     lock.execute_unprepared("LOCK TABLE platform_tokens IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let page = user.page("/console").await;
-    for text in ["PostgreSQL: takes writes", "Not known: the database does not answer."] {
-        page.shows(text);
-    }
+    let texts = ["PostgreSQL: takes writes", "Not known: the database does not answer."];
+    user.overview_with(&service, &texts).await;
     lock.rollback().await.unwrap();
     service.finish().await;
 }

@@ -30,7 +30,7 @@ impl InProcess {
 async fn red_days_missing_bills_months_and_webhooks_are_listed_with_their_pages() {
     let service = service().config("[reconcile]\nschedule = false\n").roles("ingress").in_process().await;
     let user = User::log_in(&service, Role::Operator, None).await;
-    user.page("/console").await.shows("Nothing needs a person.");
+    user.whole_overview(&service).await.shows("Nothing needs a person.");
 
     let now = service.clock.now();
     let day = |back: u64| now.before(std::time::Duration::from_secs(back * 24 * 3600)).to_beijing_day();
@@ -55,7 +55,7 @@ async fn red_days_missing_bills_months_and_webhooks_are_listed_with_their_pages(
     service.endpoint("c-interrupted", "enabled", &(now.as_ms() - 60_000).to_string()).await;
     service.endpoint("d-fine", "enabled", "NULL").await;
     service.skip(5);
-    let page = user.page("/console").await;
+    let page = user.whole_overview(&service).await;
     page.hides("Nothing needs a person.");
     for back in 3..8 {
         page.shows(&format!("main · {} · the bill differs, open lines {back}", day(back)));
@@ -71,15 +71,13 @@ async fn red_days_missing_bills_months_and_webhooks_are_listed_with_their_pages(
     assert!(page.text.contains("/console/webhooks/a-gone"));
     user.get_in_chinese("/console").await.shows("缺少账单的天数 2");
     let stranger = User::log_in(&service, Role::Operator, Some(&["other"])).await;
-    stranger.page("/console").await.shows("Nothing needs a person.");
+    stranger.whole_overview(&service).await.shows("Nothing needs a person.");
 
     // One part that cannot be read hides no other one.
     service.alter("ALTER TABLE bills RENAME TO bills_away").await;
     service.run("UPDATE webhook_endpoints SET state = 'enabled', disabled_reason = NULL, disabled_at_ms = NULL").await;
     service.skip(6);
-    let page = user.page("/console").await;
-    page.shows("Not read just now: as of 20");
-    page.shows("bills missing, days 2");
+    let page = user.overview_with(&service, &["Not read just now: as of 20", "bills missing, days 2"]).await;
     page.hides("a-gone");
     service.alter("ALTER TABLE bills_away RENAME TO bills").await;
     service.finish().await;
@@ -94,18 +92,18 @@ async fn a_month_that_can_be_closed_is_offered_until_it_is() {
     let first = format!("UPDATE reconciliations SET open_lines = 1, differences = 1 WHERE day = '{text}-01'");
     service.run(&first).await;
     let operator = User::log_in(&service, Role::Operator, None).await;
-    operator.page("/console").await.hides("can be closed");
+    operator.whole_overview(&service).await.hides("can be closed");
     service.run("UPDATE reconciliations SET open_lines = 0").await;
     service.skip(6);
     let offered = format!("main · {text} can be closed");
-    operator.page("/console").await.shows(&offered);
+    operator.whole_overview(&service).await.shows(&offered);
     let viewer = User::log_in(&service, Role::Viewer, None).await;
-    let page = viewer.page("/console").await;
+    let page = viewer.whole_overview(&service).await;
     page.shows(&offered);
     page.hides("/console/reconciliation/close");
     let fields = [("merchant", "main"), ("month", text), ("reason", "the month is over")];
     assert_eq!(operator.submit("/console/reconciliation/close", &fields).await.status, 303);
     service.skip(6);
-    operator.page("/console").await.shows("Nothing needs a person.");
+    operator.whole_overview(&service).await.shows("Nothing needs a person.");
     service.finish().await;
 }

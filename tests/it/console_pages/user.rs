@@ -1,6 +1,6 @@
 //! A user with a session, as its browser.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,11 @@ use wxpay_worker::ops::users;
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Access, Role};
 
+use crate::harness::TEST_TIMEOUT;
 use crate::harness::service::InProcess;
+
+/// What the first page says of a part that was not read in time.
+pub const SILENT: [&str; 3] = ["Not read just now", "Not known", "does not answer"];
 
 /// What the browser is answered.
 #[derive(Debug)]
@@ -96,6 +100,36 @@ impl User {
         assert_eq!(answer.status, 200, "{path}: {}", answer.words());
         assert!(answer.text.len() < 100_000, "{path} has {} bytes", answer.text.len());
         answer
+    }
+
+    /// The first page once nothing of it is missing: on a busy machine a part of it may not be read in time.
+    pub async fn whole_overview(&self, service: &InProcess) -> Answer {
+        self.overview_where(service, |page| !SILENT.iter().any(|words| page.text.contains(words))).await
+    }
+
+    /// The first page once it shows all of this.
+    pub async fn overview_with(&self, service: &InProcess, texts: &[&str]) -> Answer {
+        let page = self
+            .overview_where(service, |page| {
+                let words = page.words();
+                texts.iter().all(|text| words.contains(text))
+            })
+            .await;
+        texts.iter().for_each(|text| page.shows(text));
+        page
+    }
+
+    /// The first page, again and again until it is as wanted, or for too long.
+    async fn overview_where(&self, service: &InProcess, is: impl Fn(&Answer) -> bool) -> Answer {
+        let started = Instant::now();
+        loop {
+            let page = self.page("/console").await;
+            if is(&page) || started.elapsed() >= TEST_TIMEOUT {
+                return page;
+            }
+            // What was read serves all who ask within five seconds.
+            service.skip(6);
+        }
     }
 
     /// A form of a page of this session.

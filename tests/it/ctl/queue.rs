@@ -8,7 +8,8 @@ use crate::harness::within_timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_is_shown_and_messages_are_read_masked_without_being_taken() {
-    let operator = Operator::with_roles("ingress,scheduler").await;
+    // Nor does a scheduler publish anything about the order, however long the commands below take.
+    let operator = Operator::with_roles("ingress").await;
     let body = crate::harness::service::jsapi("BUS00001", 100);
     let (status, _) = operator.service.post(&operator.process.base, "/v1/orders", &body).await;
     assert_eq!(status, 202, "no worker takes it");
@@ -71,7 +72,8 @@ async fn a_triggered_job_runs_once_in_one_of_two_processes() {
     until_runs(3).await;
     // Had both processes run it after the first request, there would be more. The hourly run may have come as well.
     let started = "SELECT CAST(started_at_ms / 1000 % 3600 AS TEXT) FROM job_reports WHERE job = 'retention'";
-    let asked = texts(&db, started).await.into_iter().filter(|second| !["420", "421"].contains(&second.as_str()));
+    let is_hourly = |second: &String| (420..480).contains(&second.parse::<u32>().unwrap());
+    let asked = texts(&db, started).await.into_iter().filter(|second| !is_hourly(second));
     assert!(asked.count() <= 3, "{:?}", texts(&db, started).await);
 
     // A process whose run failed leaves the next one to others, but not one that is asked for.

@@ -23,16 +23,20 @@ async fn a_repair_is_shown_and_stopped() {
     };
     let stop = ["reconcile", "repair", "--date", &day, "--stop", "--reason", "the wrong day"];
     assert_eq!(ctl(&stop).await.code, 3, "no repair was made");
-    assert_eq!(service.repaired(&day).await["repair"]["state"], "running");
+    let repair = service.repaired(&day).await["repair"].clone();
+    assert_eq!(repair["state"], "running", "{repair}");
+    // Fifty at most: on a busy machine the request's time may be over before.
+    let done = repair["done"].as_i64().unwrap();
+    assert!((1..=50).contains(&done), "{repair}");
     let shown = ctl(&["reconcile", "show", "--date", &day]).await.out;
     assert!(shown.contains("running") && shown.contains("120"), "{shown}");
     assert_eq!(ctl(&stop[..5]).await.code, 2, "without a reason");
     assert_eq!(ctl(&[&stop[..], &["--yes"]].concat()).await.code, 2, "repairs or stops");
     let stopped = ctl(&stop).await;
     assert_eq!(stopped.code, 0, "{}", stopped.err);
-    assert!(stopped.out.contains("stopped") && stopped.out.contains("50"), "{}", stopped.out);
+    assert!(stopped.out.contains("stopped") && stopped.out.contains(&done.to_string()), "{}", stopped.out);
     let again = ctl(&[&stop[..], &["--json"]].concat()).await.json();
-    assert_eq!((&again["repair"]["state"], &again["repair"]["done"]), (&json!("stopped"), &json!(50)), "{again}");
+    assert_eq!((&again["repair"]["state"], &again["repair"]["done"]), (&json!("stopped"), &json!(done)), "{again}");
     service.leave_books_open("payments that the test wrote");
     service.finish().await;
 }

@@ -78,14 +78,17 @@ on_both! {
         service.place("H200001").await;
         service.restart_with_key(OTHER_KEY).await;
         service.skip(3);
-        let (status, order) = service.get("/v1/orders/H200001?refresh=1").await;
-        assert_eq!((status, &order["refreshed"]), (200, &json!(false)), "{order}");
-        assert_eq!(order["wechat"]["err_code_des"], "签名错误", "{order}");
+        // On a busy machine WeChat's words may come after the caller's wait: the next answer has them.
+        let refused = || async {
+            let (status, order) = service.get("/v1/orders/H200001?refresh=1").await;
+            assert_eq!((status, &order["refreshed"]), (200, &json!(false)), "{order}");
+            (order["wechat"]["err_code_des"] == "签名错误").then_some(())
+        };
+        service.found("WeChat's words", refused).await;
         service.restart_with_key(KEY).await;
         service.pass_times(10, 2).await;
         service.until_health_events(&["degraded merchant", "recovered merchant"]).await;
-        let (status, order) = service.get("/v1/orders/H200001?refresh=1").await;
-        assert_eq!((status, &order["refreshed"]), (200, &json!(true)), "{order}");
+        service.refreshed_again("H200001").await;
         service.finish().await;
     }
 }

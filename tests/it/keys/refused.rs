@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::support::{ADMIN, entry, with_admin};
 use crate::harness::service::{InProcess, TestService};
+use crate::harness::within_timeout;
 
 const ROWS: &str = "SELECT COUNT(*) FROM audit WHERE action = 'api_key.refuse'";
 /// Rows of an hour and reason.
@@ -27,20 +28,26 @@ async fn behind_a_proxy(more: &str) -> InProcess {
 async fn a_key_beyond_its_rate_limit_is_answered_429_and_others_go_on() {
     let slow = entry("slow", "name = \"slow\"\nscopes = [\"orders\"]\nrate_limit_per_second = 2");
     let service = behind_a_proxy(&slow).await;
-    let requests = (0..12).map(|_| service.http.get(format!("{}/v1/orders", service.base)).bearer_auth("slow").send());
-    let answers = join_all(requests).await;
     let (mut served, mut refused) = (0, 0);
-    for answer in answers {
-        let answer = answer.unwrap();
-        if answer.status() == 200 {
-            served += 1;
-            continue;
+    // A second is of the host's time: on a busy machine twelve requests may come in several of them.
+    within_timeout("a request beyond the limit", async {
+        while refused == 0 {
+            let get = || service.http.get(format!("{}/v1/orders", service.base)).bearer_auth("slow").send();
+            for answer in join_all((0..12).map(|_| get())).await {
+                let answer = answer.unwrap();
+                if answer.status() == 200 {
+                    served += 1;
+                    continue;
+                }
+                assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+                let problem: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+                let said = (&problem["code"], &problem["retryable"]);
+                assert_eq!(said, (&json!("rate_limited"), &json!(true)), "{problem}");
+                refused += 1;
+            }
         }
-        assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"1".parse().unwrap()));
-        let problem: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        assert_eq!((&problem["code"], &problem["retryable"]), (&json!("rate_limited"), &json!(true)), "{problem}");
-        refused += 1;
-    }
+    })
+    .await;
     assert!(served >= 2 && refused >= 1, "{served} {refused}");
     for _ in 0..12 {
         assert_eq!(service.get("/v1/orders").await.0, 200);

@@ -113,8 +113,7 @@ on_both! {
         assert_eq!(said, [unknown, unknown, ("done", None)], "{history:#}");
         assert_eq!((&calls[0]["message"], &calls[0]["number"]), (&json!("系统错误"), &json!("T200001")), "{history:#}");
         // A query that finds it unpaid changes nothing, and one without an answer tells nothing.
-        let (_, order) = service.get("/v1/orders/T200001?refresh=1").await;
-        assert_eq!(order["refreshed"], json!(true), "{order}");
+        service.refreshed_again("T200001").await;
         service.faults(json!([{"on": "orderquery", "kind": "raw", "body": "busy", "times": 1}])).await;
         service.pass(40).await;
         let unknown = "SELECT COUNT(*) FROM calls WHERE api = 'orderquery' AND outcome = 'unknown'";
@@ -123,10 +122,13 @@ on_both! {
         let history = service.history("T200001").await;
         let calls = entries(&history, "call");
         let queries: Vec<_> = calls.into_iter().filter(|call| call["api"] == "orderquery").collect();
-        let said: Vec<_> =
+        let mut said: Vec<_> =
             queries.iter().map(|call| (call["outcome"].as_str().unwrap(), call["code"].as_str().unwrap())).collect();
+        // On a busy machine the refresh may have asked more than once.
+        said.dedup();
         assert_eq!(said[..2], [("done", "NOTPAY"), ("unknown", "HTTP")], "{history:#}");
-        assert_eq!(queries[1]["message"], json!("busy"), "{history:#}");
+        let unknown = queries.iter().find(|call| call["outcome"] == "unknown").unwrap();
+        assert_eq!(unknown["message"], json!("busy"), "{history:#}");
         service.finish().await;
     }
 

@@ -127,7 +127,9 @@ on_both! {
         let rest = service.post(&format!("{path}/repair"), &json!({"after": plan["next"]})).await.1;
         assert_eq!((rest["plan"].as_array().unwrap().len(), &rest["next"]), (120, &Value::Null));
         let done = service.repaired(&day).await;
-        assert_eq!((done["results"].as_array().unwrap().len(), &done["results"][0]["result"]), (50, &json!("known")));
+        // At most: on a busy machine the request's time may be over before.
+        assert!((1..=50).contains(&done["results"].as_array().unwrap().len()), "{done}");
+        assert_eq!(done["results"][0]["result"], "known", "{done}");
         assert_eq!((&done["repair"]["state"], &done["repair"]["lines"]), (&json!("running"), &json!(LINES)), "{done}");
         service.restart_with(|_| {}).await;
         let after = service.until_repair_is(&day, "done", 5).await;

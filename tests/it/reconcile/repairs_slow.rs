@@ -77,12 +77,15 @@ on_both! {
         let mut service = TestService::new().on(db).in_process().await;
         let day = day_of(service.clock.now());
         service.red_day(&day, LINES).await;
-        // The others would be answered at once, before the service has stopped.
-        service.faults(json!([{"on": "orderquery", "kind": "slow", "delay_ms": 2000, "times": 1}])).await;
+        let cable = service.reach_wechat_by_cable().await;
+        // The others would be answered at once: this answer does not arrive before the service has to stop.
+        cable.hold(true);
         service.left_repair(&day).await;
         service.skip(5);
         let asked = || async { (service.asked_of_lines().await == 1).then_some(()) };
         service.found("a line that WeChat is asked about", asked).await;
+        service.stop.cancel();
+        cable.hold(false);
         service.stop_service().await;
         assert_eq!(service.asked_of_lines().await, 1);
         let place = "SELECT done || ' of ' || lines || ' ' || state FROM reconciliation_repairs";

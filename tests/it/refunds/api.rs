@@ -44,7 +44,8 @@ on_both! {
             answer(request.header("content-type", "application/json").body(body.to_string()))
         };
         let (status, first) = with_key("k1", json!({"amount_fen": 10})).await.unwrap();
-        assert_eq!(status, 200, "{first}");
+        // On a busy machine the caller's wait may be over before the call.
+        assert!([200, 202].contains(&status), "{first}");
         let (_, again) = with_key("k1", json!({"amount_fen": 10})).await.unwrap();
         assert_eq!(again["refund_no"], first["refund_no"]);
         let (status, problem) = with_key("k1", json!({"amount_fen": 11})).await.unwrap();
@@ -78,10 +79,11 @@ on_both! {
         let (status, problem) = with_key(json!({"refund_no": "I6-a", "amount_fen": 101})).await.unwrap();
         assert_eq!((status, &problem["code"]), (409, &json!("refund_exceeds")), "{problem}");
         let (status, refund) = with_key(json!({"refund_no": "I6-b", "amount_fen": 60})).await.unwrap();
-        assert_eq!((status, &refund["refund_no"]), (200, &json!("I6-b")), "{refund}");
+        assert!([200, 202].contains(&status) && refund["refund_no"] == "I6-b", "{refund}");
         // From now on it names that one, also where a further request is for too much.
         let (status, problem) = with_key(json!({"refund_no": "I6-c", "amount_fen": 1})).await.unwrap();
         assert_eq!((status, &problem["code"]), (422, &json!("key_reused")), "{problem}");
+        service.until_refunded("I6-b", "processing").await;
         service.finish().await;
     }
 
@@ -149,8 +151,7 @@ on_both! {
 
     async fn no_payment_is_refunded_more_than_fifty_times(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
-        let (status, _) = service.post("/v1/orders", &jsapi("I600001", 10_000)).await;
-        assert_eq!(status, 200);
+        service.place_as(&jsapi("I600001", 10_000)).await;
         service.pay("I600001").await;
         service.until_state("I600001", "paid").await;
         let bodies: Vec<_> = (0..60).map(|n| json!({"refund_no": format!("n{n}"), "amount_fen": 1})).collect();

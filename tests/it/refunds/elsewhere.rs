@@ -1,5 +1,7 @@
 //! Refunds made elsewhere of which no notification tells: learnt by asking, before anything is said of ours.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::trade::SignType;
@@ -7,7 +9,11 @@ use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 
 use crate::harness::service::{APP_ID, InProcess, KEY, MCH_ID, TestService};
+use crate::harness::within_timeout;
 use crate::settling::on_both;
+
+/// WeChat is asked about an order once in this time at most.
+const BETWEEN_REFRESHES: Duration = Duration::from_secs(2);
 
 impl InProcess {
     /// A person refunds in the merchant platform and WeChat sends no notification of it; the payer has the money.
@@ -62,8 +68,8 @@ on_both! {
     async fn a_refresh_of_a_paid_order_learns_its_refunds(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("E100001").await;
-        let asked = service.refreshed("E100001").await;
-        assert_eq!((&asked["refreshed"], &asked["refunds"]), (&json!(true), &json!([])), "{asked}");
+        let asked = service.refreshed_again("E100001").await;
+        assert_eq!(asked["refunds"], json!([]), "{asked}");
         let (_, unasked) = service.get("/v1/orders/E100001").await;
         assert_eq!(unasked.get("refreshed"), None, "{unasked}");
         let mut numbers = Vec::new();
@@ -83,9 +89,22 @@ on_both! {
             assert_eq!((&refund["state"], &refund["origin"]), (&json!(state), &json!("console")), "{refund}");
         }
         // Within two seconds WeChat is not asked again; an answer to the question before may come late.
-        let asked = service.wechat_calls("orderquery", "E100001").await.len();
-        service.refreshed("E100001").await;
-        assert_eq!(service.wechat_calls("orderquery", "E100001").await.len(), asked);
+        within_timeout("two refreshes within two seconds", async {
+            loop {
+                let begun = Instant::now();
+                service.refreshed_again("E100001").await;
+                service.until_idle().await;
+                let asked = service.wechat_calls("orderquery", "E100001").await.len();
+                service.refreshed("E100001").await;
+                service.until_idle().await;
+                if service.wechat_calls("orderquery", "E100001").await.len() == asked {
+                    return;
+                }
+                // On a busy machine they are further apart.
+                assert!(begun.elapsed() >= BETWEEN_REFRESHES, "it was asked again at once");
+            }
+        })
+        .await;
         assert_eq!(service.number("SELECT COUNT(*) FROM refund_ledger").await, 9);
         for number in &numbers[9..] {
             service.ends(number, "SUCCESS").await;
@@ -110,8 +129,8 @@ on_both! {
         let order = service.refreshed("E200001").await;
         assert_eq!((&order["refreshed"], &order["refunded_fen"]), (&json!(false), &json!(0)), "{order}");
         service.clear_faults().await;
-        let order = service.refreshed("E200001").await;
-        assert_eq!((&order["refreshed"], &order["refunded_fen"]), (&json!(true), &json!(60)), "{order}");
+        let order = service.refreshed_again("E200001").await;
+        assert_eq!(order["refunded_fen"], json!(60), "{order}");
         service.finish().await;
     }
 
@@ -221,8 +240,8 @@ on_both! {
         // Both payments are asked about: a part of the one that counts, all of the other.
         service.refunded_silently(&counts[0], 7).await;
         service.refunded_silently(&counts[1], held).await;
-        let order = service.refreshed("E600001").await;
-        assert_eq!((&order["refreshed"], &order["refunded_fen"]), (&json!(true), &json!(107)), "{order}");
+        let order = service.refreshed_again("E600001").await;
+        assert_eq!(order["refunded_fen"], json!(107), "{order}");
         let classes: Vec<_> = order["payments"].as_array().unwrap().iter().map(|p| p["class"].clone()).collect();
         assert_eq!(classes, [json!("credited"), json!("returned")], "{order}");
         let returned = "SELECT COUNT(*) FROM ledger WHERE entry = 'returned' AND to_class = 'returned'";

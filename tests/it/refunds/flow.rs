@@ -4,6 +4,7 @@ use serde_json::json;
 use wxpay_worker::refund::RefundState;
 
 use crate::harness::service::TestService;
+use crate::harness::within_timeout;
 use crate::settling::on_both;
 
 on_both! {
@@ -21,10 +22,12 @@ on_both! {
         let [theirs] = &service.wechat_refunds("F100001").await[..] else { panic!("one refund") };
         assert_eq!((&theirs["refund_desc"], &theirs["refund_fee"]), (&json!("商品已售完"), &json!(30)));
         assert_eq!(theirs["refund_id"], refund["refund_id"]);
+        let ended_at = service.clock.now();
         service.ends("F100001-r1", "SUCCESS").await;
         let done = service.until_refunded("F100001-r1", "succeeded").await.refund;
         let succeeded_at = done.succeeded_at.unwrap();
-        assert!(service.clock.now().since(succeeded_at).as_secs() < 2, "WeChat's time: {succeeded_at}");
+        let apart_ms = (ended_at.as_ms() - succeeded_at.as_ms()).abs();
+        assert!(apart_ms < 2000, "WeChat's time: {succeeded_at}");
         let (_, order) = service.get("/v1/orders/F100001").await;
         assert_eq!((&order["refunded_fen"], &order["state"]), (&json!(30), &json!("paid")), "{order}");
         let (_, refund) = service.get("/v1/refunds/F100001-r1").await;
@@ -66,8 +69,18 @@ on_both! {
         service.refunding("F300001", "F300001-r1", 100).await;
         service.ends("F300001-r1", "SUCCESS").await;
         assert_eq!(service.get("/v1/refunds/F300001-r1").await.1["state"], "processing");
-        let (status, refund) = service.get("/v1/refunds/F300001-r1?refresh=1").await;
-        assert_eq!((status, &refund["state"]), (200, &json!("succeeded")), "{refund}");
+        // On a busy machine the answer may come after the caller's wait; no poll is due.
+        within_timeout("WeChat's answer", async {
+            loop {
+                let (status, refund) = service.get("/v1/refunds/F300001-r1?refresh=1").await;
+                assert_eq!(status, 200, "{refund}");
+                if refund["state"] == "succeeded" {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
         service.finish().await;
     }
 

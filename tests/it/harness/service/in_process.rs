@@ -20,6 +20,7 @@ use wxpay_worker::store::{Db, Store, StoredOrder};
 use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
 use super::logs::unsettled;
+use crate::harness::cable::Cable;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
 use crate::harness::{TEST_TIMEOUT, within_timeout};
@@ -29,6 +30,8 @@ pub const LEASE_S: u64 = 10;
 
 /// How long the manual clock stands still while a test awaits something.
 const TIME_STANDS: Duration = Duration::from_secs(5);
+/// So many times longer, in all, for jobs that are due and have not reported a run.
+const FOR_JOBS: u32 = 2;
 /// The longest step of a clock that goes on.
 const STEP_MAX_S: u64 = 3600;
 
@@ -111,6 +114,18 @@ impl InProcess {
         (self.in_force, self.notify) = (in_force, notify);
     }
 
+    /// From here on the service reaches WeChat's pay API by a cable, and waits for an answer as long as a test does.
+    pub async fn reach_wechat_by_cable(&mut self) -> Cable {
+        let cable = Cable::to(self.wechat_url.trim_start_matches("http://")).await;
+        let url = format!("http://{}", cable.address());
+        self.restart_with(|config| {
+            (config.wechat.pay_url, config.wechat.pay_backup_url) = (url.clone(), url);
+            config.wechat.timeout = TEST_TIMEOUT;
+        })
+        .await;
+        cable
+    }
+
     /// The service stops, as at a signal; its database and the simulator stay. It may start again.
     pub async fn stop_service(&mut self) {
         self.stop.cancel();
@@ -182,13 +197,19 @@ impl InProcess {
             }
         };
         let time_goes_on = async {
-            let mut step = LEASE_S;
+            let (mut step, mut stood) = (LEASE_S, 0);
             loop {
                 tokio::time::sleep(TIME_STANDS).await;
-                if self.is_idle().await {
-                    self.skip(step);
-                    step = (step * 2).min(STEP_MAX_S);
+                if !self.is_idle().await {
+                    continue;
                 }
+                // On a busy machine what is awaited may be a job that begins late. Not every idle run is reported.
+                if stood < FOR_JOBS && self.is_job_due().await {
+                    stood += 1;
+                    continue;
+                }
+                self.skip(step);
+                step = (step * 2).min(STEP_MAX_S);
             }
         };
         tokio::select! {
@@ -296,7 +317,13 @@ impl InProcess {
         self.found("an empty queue", || self.is_idle().map(|is| is.then_some(()))).await;
     }
 
-    async fn is_idle(&self) -> bool {
+    async fn is_job_due(&self) -> bool {
+        let due = format!("SELECT COUNT(*) FROM jobs WHERE next_due_at_ms <= {}", self.clock.now().as_ms());
+        self.number(&due).await > 0
+    }
+
+    /// Whether no message waits for a worker, and no event for its position.
+    pub async fn is_idle(&self) -> bool {
         // Before the queue: what leaves a log goes there.
         if !unsettled(self.store.db()).await.is_empty() {
             return false;

@@ -253,7 +253,7 @@ impl TestService {
             pay_backup_url = "{wechat}"
             api_url = "{wechat}"
             open_url = "{wechat}"
-            connect_timeout_ms = 1000
+            connect_timeout_ms = 8000
             timeout_ms = 8000
             {refund_url}
             # Days are compared by request: tests that pass midnight are about other things.

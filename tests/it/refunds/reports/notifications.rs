@@ -113,9 +113,14 @@ on_both! {
         let (_, text) = service.tell(notice("NOBODYS1", "never-made", &transaction, "SUCCESS", KEY, MCH_ID), &[]).await;
         assert!(text.contains("SUCCESS"), "{text}");
         // Time counts: an order, or a refund of the merchant platform, may take minutes to be seen.
-        let parked = "SELECT COUNT(*) FROM dead_letters";
-        for _ in 0..7 {
-            assert_eq!(service.number(parked).await, 0, "parked before four minutes have passed");
+        let (parked, begun) = ("SELECT COUNT(*) FROM dead_letters", service.clock.now());
+        loop {
+            let count = service.number(parked).await;
+            // By the clock: it goes on by itself where a busy machine takes long.
+            if service.clock.now().since(begun).as_secs() >= 240 {
+                break;
+            }
+            assert_eq!(count, 0, "parked before four minutes have passed");
             service.pass(32).await;
         }
         within_timeout("both are parked", async {

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ports::free_port;
+use super::ports::{free_port, listen};
 
 /// Carries every connection to the server until it is cut; whole again with [`Cable::mend`].
 pub struct Cable {
@@ -57,7 +57,7 @@ impl Cable {
     /// Carries connections again, at the same address.
     pub async fn mend(&mut self) {
         self.cut = CancellationToken::new();
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let listener = listen(self.address).await;
         self.carry(listener);
     }
 

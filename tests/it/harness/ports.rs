@@ -1,7 +1,13 @@
 //! Ports for servers that tests kill and start again.
 
-use std::net::TcpStream;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use super::TEST_TIMEOUT;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -22,6 +28,20 @@ pub fn two_free_ports() -> u16 {
         let (first, second) = (port_of(step), port_of(step.wrapping_add(1)));
         if second == first + 1 && is_free(first) && is_free(second) {
             return first;
+        }
+    }
+}
+
+/// Listens at an address where a listener of this process may have ended just now: a program that another thread
+/// starts at that moment holds the socket until its exec.
+pub async fn listen(address: SocketAddr) -> TcpListener {
+    let started = Instant::now();
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < TEST_TIMEOUT => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            bound => return bound.unwrap(),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, AppError, Roles};
@@ -20,6 +19,7 @@ use wxpay_worker::store::{Db, Store, StoredOrder};
 use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
 use super::logs::unsettled;
+use crate::harness::ports::listen;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
 use crate::harness::{TEST_TIMEOUT, within_timeout};
@@ -31,6 +31,8 @@ pub const LEASE_S: u64 = 10;
 const TIME_STANDS: Duration = Duration::from_secs(5);
 /// The longest step of a clock that goes on.
 const STEP_MAX_S: u64 = 3600;
+/// Messages of webhooks on their way: they end without a later moment, which would bring the next ones.
+const BEING_SENT: &str = "SELECT COUNT(*) FROM webhook_deliveries WHERE claim IS NOT NULL";
 
 pub struct InProcess {
     pub clock: Clock,
@@ -68,9 +70,9 @@ struct Running {
 }
 
 async fn run(config: &Config, clock: &Clock, port: u16, (roles, streams): Parts) -> Running {
-    let api = if roles.ingress { Some(TcpListener::bind(("127.0.0.1", port)).await.unwrap()) } else { None };
+    let api = if roles.ingress { Some(listen(SocketAddr::from(([127, 0, 0, 1], port))).await) } else { None };
     let notify = match config.server.notify_listen {
-        Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+        Some(address) => Some(listen(address).await),
         None => None,
     };
     let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());
@@ -185,7 +187,7 @@ impl InProcess {
             let mut step = LEASE_S;
             loop {
                 tokio::time::sleep(TIME_STANDS).await;
-                if self.is_idle().await {
+                if self.is_idle().await && self.number(BEING_SENT).await == 0 {
                     self.skip(step);
                     step = (step * 2).min(STEP_MAX_S);
                 }
@@ -296,7 +298,12 @@ impl InProcess {
         self.found("an empty queue", || self.is_idle().map(|is| is.then_some(()))).await;
     }
 
+    /// Seen twice: what goes from the database to the queue while both are read is in neither.
     async fn is_idle(&self) -> bool {
+        self.seems_idle().await && self.seems_idle().await
+    }
+
+    async fn seems_idle(&self) -> bool {
         // Before the queue: what leaves a log goes there.
         if !unsettled(self.store.db()).await.is_empty() {
             return false;

@@ -15,15 +15,18 @@ mod replays;
 mod signing;
 mod wecom;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::service::{InProcess, TestService};
+use crate::harness::within_timeout;
 
 const WEBHOOKS: &str = "/v1/webhooks";
 
-/// What opens this host to webhooks, and keeps their secrets.
+/// What opens this host to webhooks, and keeps their secrets. No attempt ends for a busy machine's sake.
 const CONFIG: &str = "[webhooks]\nkey = \"0123456789abcdefghijklmnopqrstuv\"\nallow_http = true\n\
-                      allow_networks = [\"127.0.0.0/8\"]\ntimeout_ms = 5000\n";
+                      allow_networks = [\"127.0.0.0/8\"]\ntimeout_ms = 60000\n";
 
 fn service() -> TestService {
     TestService::new().config(CONFIG)
@@ -57,6 +60,30 @@ async fn rows(service: &InProcess, endpoint: &Value, what: &str) -> Vec<Value> {
 async fn until(service: &InProcess, endpoint: &Value, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     let is = &is;
     service.found(what, || async move { Some(get(service, endpoint).await).filter(|found| is(found)) }).await
+}
+
+/// As [`until`] while the clock stands: a later moment would bring the next message.
+async fn until_at_once(service: &InProcess, endpoint: &Value, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    within_timeout(what, async {
+        loop {
+            let found = get(service, endpoint).await;
+            if is(&found) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+/// Awaits this number from the database while the clock stands.
+async fn until_number_at_once(service: &InProcess, what: &str, sql: &str, expected: i64) {
+    within_timeout(what, async {
+        while service.number(sql).await != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 /// Awaits so many attempts of these outcomes at an endpoint.

@@ -32,7 +32,7 @@ const TIME_STANDS: Duration = Duration::from_secs(5);
 /// The longest step of a clock that goes on.
 const STEP_MAX_S: u64 = 3600;
 /// Messages of webhooks on their way: they end without a later moment, which would bring the next ones.
-const BEING_SENT: &str = "SELECT COUNT(*) FROM webhook_deliveries WHERE claim IS NOT NULL";
+const BEING_SENT: &str = "SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'pending' AND claim IS NOT NULL";
 
 pub struct InProcess {
     pub clock: Clock,

@@ -5,10 +5,9 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use crate::harness::service::{InProcess, TestService};
-use crate::harness::within_timeout;
 use crate::settling::on_both;
 use crate::webhooks::receiver::{Received, Receiver};
-use crate::webhooks::{WEBHOOKS, endpoint, until, until_at_once, until_attempts, until_number_at_once};
+use crate::webhooks::{ALL, WEBHOOKS, endpoint, give_up, until, until_at_once, until_attempts, until_number_at_once};
 
 pub const REPLAYS: &str = "/v1/ops/replays";
 const KEY: &str = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa";
@@ -43,19 +42,7 @@ pub async fn given_up(service: &InProcess, order_nos: &[String], endpoints: usiz
     let made = i64::try_from(order_nos.len() * endpoints).unwrap();
     let sql = "SELECT COUNT(*) FROM webhook_deliveries";
     service.until_number("deliveries of all", sql, |n| n == made).await;
-    let now = service.clock.now().as_ms();
-    // What is on its way was answered first: otherwise its claim would be left.
-    let give_up = format!(
-        "UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = {now}, last_error = 'refused'
-         WHERE state <> 'failed' AND claim IS NULL"
-    );
-    let left = "SELECT COUNT(*) FROM webhook_deliveries WHERE state <> 'failed'";
-    within_timeout("the end of all deliveries", async {
-        while service.number(left).await > 0 {
-            service.run_sql(&give_up).await;
-        }
-    })
-    .await;
+    give_up(service, ALL, "refused").await;
 }
 
 pub async fn started(service: &InProcess) -> String {
@@ -146,12 +133,7 @@ on_both! {
         let other = endpoint(&service, &shop.url, &["order.paid"]).await;
         service.paid("BEHIND001").await;
         until_attempts(&service, &other, 1, "http_status").await;
-        let give_up = format!(
-            "UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = {}, last_error = 'refused'
-             WHERE event_type = 'wxpay.order.paid.v1'",
-            service.clock.now().as_ms()
-        );
-        service.store.db().execute("test", give_up, Vec::new()).await.unwrap();
+        give_up(&service, "event_type = 'wxpay.order.paid.v1'", "refused").await;
         shop.status(204);
         let select = json!({"kind": "webhook", "order_no": "BEHIND001", "reason_class": "refused"});
         let (_, plan) = service.post(REPLAYS, &json!({"select": select, "reason": "the shop is back"})).await;

@@ -2,6 +2,7 @@
 //!
 //! Both are copies of a template that was migrated once: the migrations themselves are tested on empty databases.
 
+use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -98,15 +99,20 @@ impl Drop for TestDb {
     }
 }
 
-/// Connects, later where a busy machine has no connection within the service's own limit of time.
-pub async fn connected(settings: &config::Store) -> Db {
+/// Opens what needs servers; later, where on a busy machine they do not answer within the service's own limits of time.
+pub async fn opened<T, E: Debug, F: Future<Output = Result<T, E>>>(open: impl Fn() -> F) -> T {
     let started = Instant::now();
     loop {
-        match Db::connect(settings).await {
+        match open().await {
             Err(_) if started.elapsed() < TEST_TIMEOUT => tokio::time::sleep(Duration::from_millis(100)).await,
             outcome => return outcome.unwrap(),
         }
     }
+}
+
+/// A connection to a database.
+pub async fn connected(settings: &config::Store) -> Db {
+    opened(|| Db::connect(settings)).await
 }
 
 /// Runs a statement that needs a database without sessions. Those that were closed, and autovacuum's, end within

@@ -19,6 +19,7 @@ use wxpay_worker::store::{Db, Store, StoredOrder};
 use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
 use super::logs::unsettled;
+use crate::harness::db::opened;
 use crate::harness::ports::listen;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
@@ -76,7 +77,7 @@ async fn run(config: &Config, clock: &Clock, port: u16, (roles, streams): Parts)
         None => None,
     };
     let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());
-    let app = App::open(config.clone(), clock.clone()).await.unwrap().with_streams(streams);
+    let app = opened(|| App::open(config.clone(), clock.clone())).await.with_streams(streams);
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
     let task = tokio::spawn(app.run(roles, Listeners { api, notify, ..Listeners::default() }, stop.clone()));

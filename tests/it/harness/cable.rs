@@ -21,7 +21,7 @@ pub struct Cable {
 impl Cable {
     /// To a server at `host:port`.
     pub async fn to(server: &str) -> Cable {
-        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], free_port()))).await;
         let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
         let cable = Cable {
             address,
@@ -57,8 +57,7 @@ impl Cable {
     /// Carries connections again, at the same address.
     pub async fn mend(&mut self) {
         self.cut = CancellationToken::new();
-        let listener = listen(self.address).await;
-        self.carry(listener);
+        self.carry(listen(self.address).await);
     }
 
     fn carry(&self, listener: TcpListener) {

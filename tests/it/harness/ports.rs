@@ -3,11 +3,11 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::TEST_TIMEOUT;
+use super::within_timeout;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -32,18 +32,19 @@ pub fn two_free_ports() -> u16 {
     }
 }
 
-/// Listens at an address where a listener of this process may have ended just now: a program that another thread
-/// starts at that moment holds the socket until its exec.
+/// Listens where a server listened before: its socket may be open for a moment still, in a task that has not ended or
+/// in a program that another thread starts, until its exec.
 pub async fn listen(address: SocketAddr) -> TcpListener {
-    let started = Instant::now();
-    loop {
-        match TcpListener::bind(address).await {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < TEST_TIMEOUT => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+    within_timeout("an address that is free again", async {
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(e) if e.kind() == ErrorKind::AddrInUse => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(e) => panic!("{address}: {e}"),
             }
-            bound => return bound.unwrap(),
         }
-    }
+    })
+    .await
 }
 
 fn port_of(step: u16) -> u16 {

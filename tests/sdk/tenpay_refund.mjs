@@ -28,7 +28,7 @@ const refusal = (promise) => promise.then(() => 'no refusal', (error) => error.m
 let middleware;
 let tell;
 const told = new Promise((done, fail) => {
-  const late = setTimeout(() => fail(new Error('no refund notification within 15 s')), 15_000);
+  const late = setTimeout(() => fail(new Error('no refund notification within 60 s')), 60_000);
   tell = (entry) => { clearTimeout(late); done(entry); };
 });
 const server = createServer(async (req, res) => {

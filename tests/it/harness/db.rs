@@ -2,9 +2,11 @@
 //!
 //! Both are copies of a template that was migrated once: the migrations themselves are tested on empty databases.
 
+use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use tempfile::TempDir;
@@ -12,7 +14,7 @@ use wxpay_worker::config;
 use wxpay_worker::secret::{Secret, random_text, sha256_hex};
 use wxpay_worker::store::Db;
 
-use super::setting;
+use super::{TEST_TIMEOUT, setting};
 
 /// A database that exists as long as this value.
 pub enum TestDb {
@@ -56,7 +58,7 @@ impl TestDb {
 
     async fn created(admin: DatabaseConnection, server: String, how: &str) -> TestDb {
         let name = format!("wxpay_test_{}", random_text(16).to_lowercase());
-        admin.execute_unprepared(&format!("CREATE DATABASE {name} {how}")).await.unwrap();
+        once_free(&admin, &format!("CREATE DATABASE {name} {how}")).await;
         admin.close().await.unwrap();
         TestDb::Postgres { server, name }
     }
@@ -75,7 +77,7 @@ impl TestDb {
 
     /// Opens it once more, as another process would.
     pub async fn open(&self) -> Db {
-        let db = Db::connect(&self.settings()).await.unwrap();
+        let db = connected(&self.settings()).await;
         db.migrate().await.unwrap();
         db
     }
@@ -97,8 +99,39 @@ impl Drop for TestDb {
     }
 }
 
+/// Opens what needs servers; later, where on a busy machine they do not answer within the service's own limits of time.
+pub async fn opened<T, E: Debug, F: Future<Output = Result<T, E>>>(open: impl Fn() -> F) -> T {
+    let started = Instant::now();
+    loop {
+        match open().await {
+            Err(_) if started.elapsed() < TEST_TIMEOUT => tokio::time::sleep(Duration::from_millis(100)).await,
+            outcome => return outcome.unwrap(),
+        }
+    }
+}
+
+/// A connection to a database.
+pub async fn connected(settings: &config::Store) -> Db {
+    opened(|| Db::connect(settings)).await
+}
+
+/// Runs a statement that needs a database without sessions. Those that were closed, and autovacuum's, end within
+/// moments: on a busy machine later than the server waits.
+async fn once_free(admin: &DatabaseConnection, sql: &str) {
+    let started = Instant::now();
+    loop {
+        match admin.execute_unprepared(sql).await {
+            Err(error) if error.to_string().contains("other users") && started.elapsed() < TEST_TIMEOUT => {}
+            outcome => {
+                outcome.unwrap();
+                return;
+            }
+        }
+    }
+}
+
 fn settings(url: String) -> config::Store {
-    let lease = std::time::Duration::from_secs(10);
+    let lease = Duration::from_secs(10);
     config::Store {
         url: Secret::new(url),
         migrate_url: None,
@@ -151,10 +184,10 @@ async fn postgres_template(admin: &DatabaseConnection, server: &str) -> String {
             let new = format!("{}_new", *NAME);
             admin.execute_unprepared(&format!("DROP DATABASE IF EXISTS {new} WITH (FORCE)")).await.unwrap();
             admin.execute_unprepared(&format!("CREATE DATABASE {new}")).await.unwrap();
-            let db = Db::connect(&settings(database_of(server, &new))).await.unwrap();
+            let db = connected(&settings(database_of(server, &new))).await;
             db.migrate().await.unwrap();
             db.read().clone().close().await.unwrap();
-            admin.execute_unprepared(&format!("ALTER DATABASE {new} RENAME TO {}", *NAME)).await.unwrap();
+            once_free(admin, &format!("ALTER DATABASE {new} RENAME TO {}", *NAME)).await;
         }
         lock.close().await.unwrap();
     }

@@ -74,7 +74,8 @@ impl PostgresServer {
 
     fn control(&self, what: &[&str]) {
         let log = format!("--log={}", self.folder.path().join("log").display());
-        self.run("pg_ctl", &[&[log.as_str(), "--wait", "--silent"], what].concat());
+        // Its own limit is a minute, which a busy machine may need.
+        self.run("pg_ctl", &[&[log.as_str(), "--wait", "--timeout=300", "--silent"], what].concat());
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {

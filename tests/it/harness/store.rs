@@ -7,7 +7,7 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::{MerchantKey, OutTradeNo};
 use wxpay_worker::store::{DbError, DbKind, OrderCommit, OrderDecision, Store, StoredOrder};
 
-use super::db::TestDb;
+use super::db::{TestDb, opened};
 use super::sql::number;
 
 pub struct TestStore {
@@ -17,7 +17,8 @@ pub struct TestStore {
 
 impl TestStore {
     pub async fn open(db: TestDb) -> TestStore {
-        let store = Store::open(&db.settings()).await.unwrap();
+        let settings = db.settings();
+        let store = opened(|| Store::open(&settings)).await;
         TestStore { db, store }
     }
 

@@ -10,6 +10,7 @@ use wxpay_worker::wechat::v2::sign::{SignatureError, verify};
 use wxpay_worker::wechat::v2::xml;
 
 use super::parts::{MCH_ID, Merchant, OTHER_MCH_ID, Shop, about, key, order, other_key, sealed, with};
+use crate::harness::within_timeout;
 
 async fn placed(shop: &Shop) -> usize {
     shop.ledger().await["orders"].as_array().unwrap().len()
@@ -65,10 +66,15 @@ async fn a_reset_is_executed_and_seen_as_a_reset() {
 async fn a_hanging_call_is_executed_and_never_answered() {
     let shop = Shop::open().await;
     shop.faults(json!([{"on": "unifiedorder", "kind": "hang"}])).await;
-    let answer = tokio::time::timeout(Duration::from_millis(500), bare(&shop, "A100001")).await;
-    assert!(answer.is_err(), "{answer:?}");
-    while placed(&shop).await < 1 {
-        tokio::task::yield_now().await;
+    {
+        let mut call = std::pin::pin!(bare(&shop, "A100001"));
+        tokio::select! {
+            answer = call.as_mut() => panic!("{answer:?}"),
+            () = shop.until_fired() => {}
+        }
+        assert_eq!(placed(&shop).await, 1);
+        let answer = tokio::time::timeout(Duration::from_millis(500), call).await;
+        assert!(answer.is_err(), "{answer:?}");
     }
     // A caller who waits for ever does not keep the simulator alive.
     let base = shop.base.clone();
@@ -80,10 +86,9 @@ async fn a_hanging_call_is_executed_and_never_answered() {
     while placed(&shop).await < 2 {
         tokio::task::yield_now().await;
     }
-    let before = Instant::now();
-    shop.sandbox.shutdown().await;
-    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
-    assert!(hanging.await.unwrap().is_err());
+    within_timeout("the end of the simulator", shop.sandbox.shutdown()).await;
+    let ended = hanging.await.unwrap().unwrap_err();
+    assert!(!ended.is_timeout(), "it is not the caller who ended it: {ended}");
 }
 
 #[tokio::test]
@@ -172,21 +177,24 @@ async fn spoiled_answers_do_not_verify_and_forged_ones_do() {
 #[tokio::test]
 async fn late_calls_are_executed_before_or_after_the_wait() {
     let shop = Shop::open().await;
-    let timed = async |kind: &str, number: &str| {
-        shop.faults(json!([{"on": "unifiedorder", "kind": kind, "delay_ms": 2000, "times": 1}])).await;
-        let before = Instant::now();
-        let mut call = std::pin::pin!(shop.place(order(number)));
-        // Long before the wait is over, the ledger tells which of the two it is.
-        let early = tokio::select! {
-            _ = call.as_mut() => panic!("answered at once"),
-            () = tokio::time::sleep(Duration::from_millis(500)) => placed(&shop).await,
-        };
-        assert_eq!(call.await["result_code"], "SUCCESS");
-        assert!(before.elapsed() >= Duration::from_millis(2000));
-        early
-    };
-    assert_eq!(timed("delay", "A100001").await, 0);
-    assert_eq!(timed("slow", "A100002").await, 2);
+    for (kind, executed) in [("delay", 0), ("slow", 1)] {
+        let before = placed(&shop).await;
+        let rule = |delay_ms: u64| json!([{"on": "unifiedorder", "kind": kind, "delay_ms": delay_ms, "times": 1}]);
+        // Long before such a wait is over, the ledger tells which of the two it is.
+        shop.faults(rule(600_000)).await;
+        {
+            let mut call = std::pin::pin!(shop.place(order(&format!("{kind}-LONG"))));
+            tokio::select! {
+                _ = call.as_mut() => panic!("answered at once"),
+                () = shop.until_fired() => {}
+            }
+            assert_eq!(placed(&shop).await - before, executed, "{kind}");
+        }
+        shop.faults(rule(500)).await;
+        let begun = Instant::now();
+        assert_eq!(shop.place(order(&format!("{kind}-SHORT"))).await["result_code"], "SUCCESS");
+        assert!(begun.elapsed() >= Duration::from_millis(500), "{kind}");
+    }
 }
 
 #[tokio::test]
@@ -298,18 +306,28 @@ async fn a_merchants_answer_that_is_lost_is_asked_for_again() {
 async fn reordered_and_delayed_notifications_come_after_later_ones() {
     for kind in ["reorder", "delay"] {
         let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
-        let delay_ms = if kind == "reorder" { 60_000 } else { 4000 };
-        shop.faults(json!([{"on": "notify", "kind": kind, "delay_ms": delay_ms, "out_trade_no": "FIRST-01"}])).await;
+        shop.faults(json!([{"on": "notify", "kind": kind, "delay_ms": 600_000, "out_trade_no": "FIRST-01"}])).await;
         for number in ["FIRST-01", "SECOND-01"] {
             let prepay_id = shop.prepay(merchant.order(number)).await;
             shop.pay(&prepay_id).await;
             if number == "FIRST-01" {
                 // A notification that waits can only be seen by its fault having fired.
-                while shop.get("faults").await["faults"][0]["fired"] == 0 {}
+                shop.until_fired().await;
             }
         }
         assert_eq!(merchant.next().await.fields()["out_trade_no"], "SECOND-01", "{kind}");
-        assert_eq!(merchant.next().await.fields()["out_trade_no"], "FIRST-01", "{kind}");
+        if kind == "reorder" {
+            assert_eq!(merchant.next().await.fields()["out_trade_no"], "FIRST-01", "the second one let it pass");
+            continue;
+        }
+        // One that is delayed comes by itself.
+        shop.faults(json!([{"on": "notify", "kind": kind, "delay_ms": 500, "out_trade_no": "THIRD-01"}])).await;
+        let prepay_id = shop.prepay(merchant.order("THIRD-01")).await;
+        let paid = Instant::now();
+        shop.pay(&prepay_id).await;
+        let third = merchant.next().await;
+        assert_eq!(third.fields()["out_trade_no"], "THIRD-01");
+        assert!(third.at - paid >= Duration::from_millis(500), "{:?}", third.at - paid);
     }
 }
 

@@ -21,6 +21,8 @@ use wxpay_worker::wechat::v2::sign::{seal, verify};
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 
+use crate::harness::{TEST_TIMEOUT, within_timeout};
+
 pub const MCH_ID: &str = "10000100";
 pub const APPID: &str = "wxd930ea5d5a258f4f";
 pub const SECOND_APPID: &str = "wx8888888888888888";
@@ -104,7 +106,7 @@ impl<S> Shop<S> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(20))
+            .timeout(TEST_TIMEOUT)
             .build()
             .unwrap();
         Shop { sandbox, clock, http, base }
@@ -169,6 +171,16 @@ impl<S> Shop<S> {
         assert_eq!(status, 200, "{answer}");
     }
 
+    /// Asks until the rule that was added last has been met.
+    pub async fn until_fired(&self) {
+        within_timeout("the fault", async {
+            while self.get("faults").await["faults"].as_array().unwrap().last().unwrap()["fired"] == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.http.get(format!("{}/_sandbox/{path}", self.base)).send().await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -185,7 +197,7 @@ impl<S> Shop<S> {
 
     /// Asks the ledger until `n` notifications have ended.
     pub async fn deliveries(&self, n: usize) -> Vec<Value> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + TEST_TIMEOUT;
         loop {
             let deliveries = self.ledger().await["deliveries"].as_array().unwrap().clone();
             if deliveries.len() >= n {
@@ -295,7 +307,7 @@ impl Merchant {
     }
 
     pub async fn next(&mut self) -> Heard {
-        tokio::time::timeout(Duration::from_secs(20), self.heard.recv()).await.expect("no notification").unwrap()
+        within_timeout("a notification", self.heard.recv()).await.unwrap()
     }
 }
 

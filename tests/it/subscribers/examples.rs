@@ -109,7 +109,7 @@ async fn each_example_has_every_event_once_and_in_order_though_it_is_killed_agai
     publish_again(&service).await;
     let admin = jetstream_as(server(&service), "admin").await;
     let events = admin.get_stream("PAY_EVENTS").await.unwrap();
-    let limit = Duration::from_secs(size(60, 1800));
+    let limit = Duration::from_secs(size(300, 1800));
     let published = events.cached_info().state.messages;
     for consumer in &consumers {
         let caught_up = tokio::time::timeout(limit, until_caught_up(&events, consumer.name)).await;

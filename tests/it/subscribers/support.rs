@@ -4,12 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use async_nats::ConnectOptions;
 use async_nats::jetstream;
 
 use crate::deploy::{Mounts, root, tool};
+use crate::harness::TEST_TIMEOUT;
 use crate::harness::nats::NatsServer;
 use crate::harness::service::{Processes, Queue, TestService};
 
@@ -49,7 +49,7 @@ pub fn refused(server: &NatsServer, user: &str, lines: &[String]) -> Vec<String>
     let (login, address) = url.trim_start_matches("nats://").split_once('@').unwrap();
     let (user, pass) = login.split_once(':').unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     let words = serde_json::json!({"verbose": false, "pedantic": false, "user": user, "pass": pass});
     let mut sent = format!("CONNECT {words}\r\n");
     for (number, line) in lines.iter().enumerate() {

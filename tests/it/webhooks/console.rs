@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wxpay_worker::store::Role;
 
 use super::receiver::Receiver;
-use super::{get, service, until, until_attempts};
+use super::{ALL, get, give_up, service, until, until_attempts};
 use crate::console_pages::user::User;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,10 +40,7 @@ async fn an_endpoint_is_made_watched_and_recovered_on_the_pages() {
     attempts.shows("webhook-timestamp:");
     admin.page("/console/webhooks").await.shows("0 %");
     admin.page("/console/orders/main/W100001").await.shows("order.payable · http_status 502");
-    // Of now: retention would remove what ended long ago.
-    let now = service.clock.now().as_ms();
-    let give_up = format!("UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = {now}");
-    service.store.db().execute("test", give_up, Vec::new()).await.unwrap();
+    give_up(&service, ALL, "http_status").await;
     receiver.status(204);
     admin.page(&page).await.shows("Recover failed deliveries");
     let recover = format!("{page}/recover");

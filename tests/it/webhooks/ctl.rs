@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::receiver::Receiver;
-use super::{service, until_attempts};
+use super::{ALL, give_up, service, until_attempts};
 use crate::ctl::support::{run, wxpayctl};
 use crate::harness::service::API_KEY;
 
@@ -36,10 +36,7 @@ async fn an_endpoint_is_made_tested_listed_and_recovered() {
     assert!(attempts.contains("W100001") && attempts.contains("http_status"), "{attempts}");
     let pending = ctl(&["webhooks", "deliveries", id, "--state", "pending", "--json"]).await.json();
     assert_eq!(pending["deliveries"][0]["order_no"], "W100001");
-    // Of now: retention would remove what ended long ago.
-    let now = service.clock.now().as_ms();
-    let give_up = format!("UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = {now}");
-    service.store.db().execute("test", give_up, Vec::new()).await.unwrap();
+    give_up(&service, ALL, "http_status").await;
     receiver.status(204);
     let recover = ["webhooks", "recover", id, "--since", "2020-01-01T00:00:00+08:00"];
     assert_eq!(ctl(&recover).await.code, 2, "without a reason");

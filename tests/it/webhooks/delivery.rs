@@ -142,16 +142,14 @@ async fn an_event_waits_for_an_earlier_one_of_its_order_and_other_orders_go_on()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_hangs_delays_neither_the_bus_nor_another_receiver() {
-    // No attempt ends while the slow one is held.
-    let config = CONFIG.replace("5000", "60000");
-    let service = TestService::nats_sqlite().await.config(&config).in_process().await;
+    let service = TestService::nats_sqlite().await.config(CONFIG).in_process().await;
     let (slow, quick) = (Receiver::start().await, Receiver::start().await);
     slow.hold(true);
     endpoint(&service, &slow.url, &[]).await;
     endpoint(&service, &quick.url, &[]).await;
-    for n in 0..12 {
-        service.place(&format!("W10001{n:02}")).await;
-    }
+    // At once: no attempt at the slow one ends meanwhile.
+    let numbers: Vec<String> = (0..12).map(|n| format!("W10001{n:02}")).collect();
+    futures_util::future::join_all(numbers.iter().map(|number| service.place(number))).await;
     quick.until(12).await;
     service.until_number("all on the bus", "SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL", |n| n == 0).await;
     // The slow one has as many as it has slots, and none was answered.

@@ -196,8 +196,8 @@ async fn a_success_between_failures_keeps_an_endpoint_enabled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_does_not_answer_is_tried_again() {
-    let service = crate::harness::service::TestService::new()
-        .config(&CONFIG.replace("timeout_ms = 5000", "timeout_ms = 300"))
+    let mut service = crate::harness::service::TestService::new()
+        .config(&CONFIG.replace("timeout_ms = 60000", "timeout_ms = 300"))
         .in_process()
         .await;
     let receiver = Receiver::start().await;
@@ -207,6 +207,7 @@ async fn a_receiver_that_does_not_answer_is_tried_again() {
     let attempts = until_attempts(&service, &made, 1, "timeout").await;
     assert_eq!(attempts[0]["answer"], json!(null));
     receiver.hold(false);
+    service.put_in_force(|config| config.webhooks.timeout = Duration::from_secs(60));
     service.skip(60);
     until(&service, &made, "the delivery", |found| found["pending"] == 0).await;
     // One that no process listens for.

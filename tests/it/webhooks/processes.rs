@@ -48,7 +48,7 @@ fn assert_complete(received: &[Received], events: &[serde_json::Value]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_killed_while_it_sends_delivers_again_with_the_same_id() {
-    let service = TestService::new().config(&CONFIG.replace("5000", "1000")).processes().await;
+    let service = TestService::new().config(&CONFIG.replace("60000", "5000")).processes().await;
     let receiver = Receiver::start().await;
     let ingress = service.run_roles("ingress,worker,scheduler").await;
     endpoint(&service, &ingress.base, &receiver.url).await;
@@ -76,7 +76,7 @@ async fn a_process_killed_while_it_sends_delivers_again_with_the_same_id() {
 
 async fn killed_again_and_again(service: TestService) {
     let kills = size(4, 100);
-    let service = service.config(&CONFIG.replace("5000", "1000")).processes().await;
+    let service = service.config(&CONFIG.replace("60000", "5000")).processes().await;
     let receiver = Receiver::start().await;
     let ingress = service.run_roles("ingress,worker,scheduler").await;
     endpoint(&service, &ingress.base, &receiver.url).await;

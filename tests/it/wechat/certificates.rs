@@ -171,7 +171,6 @@ impl Stage {
         Wechat {
             refund_url: Some(self.shop.sandbox.refund_base_url()),
             pay_ca_file: Some(self.own(MCH_ID).join("ca.pem")),
-            timeout: Duration::from_secs(5),
             ..wechat(&self.shop.base, &self.shop.base)
         }
     }

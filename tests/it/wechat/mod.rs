@@ -18,8 +18,6 @@ mod retries;
 pub mod server;
 mod unsigned_words;
 
-use std::time::Duration;
-
 use wxpay_worker::config::{Merchant, Wechat};
 use wxpay_worker::ids::{AppId, AppKey, MchId, MerchantKey, OutTradeNo};
 use wxpay_worker::secret::V2Key;
@@ -27,6 +25,8 @@ use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
+
+use crate::harness::TEST_TIMEOUT;
 
 pub fn key(text: &str) -> V2Key {
     V2Key::parse(text).unwrap()
@@ -98,7 +98,7 @@ pub fn wechat(main: &str, backup: &str) -> Wechat {
         open_url: main.to_owned(),
         refund_url: None,
         pay_ca_file: None,
-        connect_timeout: Duration::from_secs(2),
-        timeout: Duration::from_secs(10),
+        connect_timeout: TEST_TIMEOUT,
+        timeout: TEST_TIMEOUT,
     }
 }

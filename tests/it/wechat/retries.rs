@@ -3,6 +3,8 @@ use std::time::{Duration, Instant};
 
 use wxpay_worker::retry::{Policy, Transient, retry, retry_while};
 
+use crate::harness::within_timeout;
+
 const QUICK: Policy = Policy {
     initial: Duration::from_millis(1),
     max: Duration::from_millis(2),
@@ -72,22 +74,29 @@ async fn no_pause_begins_that_would_end_after_the_deadline() {
 
 #[tokio::test]
 async fn the_deadline_ends_what_the_tries_would_not() {
-    let deadline = Duration::from_millis(300);
-    let policy = Policy { tries: u32::MAX, deadline, ..QUICK };
-    let runs = Cell::new(0u32);
-    let started = Instant::now();
-    let endless = retry_while(
-        policy,
-        || async {
-            runs.set(runs.get() + 1);
-            runs.get()
-        },
-        |_| true,
-    );
-    let last = tokio::time::timeout(Duration::from_secs(30), endless).await.expect("the deadline ends it");
-    assert_eq!(last, runs.get());
-    assert!(last > 3, "it did try: {last}");
-    assert!(started.elapsed() >= deadline / 2, "it used its time");
+    let mut tried = 0;
+    // On a busy machine the first tries may take the whole of a short time.
+    for deadline in [300, 3000, 30_000].map(Duration::from_millis) {
+        let policy = Policy { tries: u32::MAX, deadline, ..QUICK };
+        let runs = Cell::new(0u32);
+        let started = Instant::now();
+        let endless = retry_while(
+            policy,
+            || async {
+                runs.set(runs.get() + 1);
+                runs.get()
+            },
+            |_| true,
+        );
+        let last = within_timeout("the end by the deadline", endless).await;
+        assert_eq!(last, runs.get());
+        assert!(started.elapsed() >= deadline / 2, "it used its time");
+        tried = last;
+        if tried > 3 {
+            break;
+        }
+    }
+    assert!(tried > 3, "it did try: {tried}");
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use crate::harness::service::free_port;
+use crate::harness::within_timeout;
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
@@ -35,10 +37,10 @@ impl Server {
             let mut hanging = Vec::new();
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let request = read(&mut stream);
-                let answer = answer(&request);
-                log.lock().unwrap().push(request);
-                match answer {
+                // A client that gave up before it had sent its request sent none.
+                let Some(request) = read(&mut stream) else { continue };
+                log.lock().unwrap().push(request.clone());
+                match answer(&request) {
                     Answer::Bytes(bytes) => {
                         // The client may have hung up over what it saw; that is its right.
                         let _ = stream.write_all(&bytes);
@@ -59,6 +61,20 @@ impl Server {
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
+
+    /// Awaits so many requests: a client that got no answer may have ended before they were read.
+    pub async fn until(&self, count: usize) -> Vec<Received> {
+        within_timeout(&format!("{count} requests"), async {
+            loop {
+                let received = self.received();
+                if received.len() >= count {
+                    return received;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
 }
 
 /// An address where nothing listens.
@@ -74,7 +90,7 @@ pub fn http(status: u16, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn read(stream: &mut TcpStream) -> Received {
+fn read(stream: &mut TcpStream) -> Option<Received> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -86,12 +102,12 @@ fn read(stream: &mut TcpStream) -> Received {
             let length: usize = length.map_or(0, |n| n.parse().unwrap());
             if bytes.len() >= end + 4 + length {
                 let body = String::from_utf8(bytes[end + 4..].to_vec()).unwrap();
-                return Received { head, body };
+                return Some(Received { head, body });
             }
         }
-        match stream.read(&mut chunk).unwrap() {
-            0 => panic!("the request broke off"),
-            n => bytes.extend_from_slice(&chunk[..n]),
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return None,
+            Ok(n) => bytes.extend_from_slice(&chunk[..n]),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, AppError, Roles};
@@ -21,6 +20,8 @@ use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
 use super::logs::unsettled;
 use crate::harness::cable::Cable;
+use crate::harness::db::opened;
+use crate::harness::ports::listen;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
 use crate::harness::{TEST_TIMEOUT, within_timeout};
@@ -34,6 +35,8 @@ const TIME_STANDS: Duration = Duration::from_secs(5);
 const FOR_JOBS: u32 = 2;
 /// The longest step of a clock that goes on.
 const STEP_MAX_S: u64 = 3600;
+/// Messages of webhooks on their way: they end without a later moment, which would bring the next ones.
+const BEING_SENT: &str = "SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'pending' AND claim IS NOT NULL";
 
 pub struct InProcess {
     pub clock: Clock,
@@ -71,13 +74,13 @@ struct Running {
 }
 
 async fn run(config: &Config, clock: &Clock, port: u16, (roles, streams): Parts) -> Running {
-    let api = if roles.ingress { Some(TcpListener::bind(("127.0.0.1", port)).await.unwrap()) } else { None };
+    let api = if roles.ingress { Some(listen(SocketAddr::from(([127, 0, 0, 1], port))).await) } else { None };
     let notify = match config.server.notify_listen {
-        Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+        Some(address) => Some(listen(address).await),
         None => None,
     };
     let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());
-    let app = App::open(config.clone(), clock.clone()).await.unwrap().with_streams(streams);
+    let app = opened(|| App::open(config.clone(), clock.clone())).await.with_streams(streams);
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
     let task = tokio::spawn(app.run(roles, Listeners { api, notify, ..Listeners::default() }, stop.clone()));
@@ -200,7 +203,7 @@ impl InProcess {
             let (mut step, mut stood) = (LEASE_S, 0);
             loop {
                 tokio::time::sleep(TIME_STANDS).await;
-                if !self.is_idle().await {
+                if !self.is_idle().await || self.number(BEING_SENT).await > 0 {
                     continue;
                 }
                 // On a busy machine what is awaited may be a job that begins late. Not every idle run is reported.
@@ -322,8 +325,13 @@ impl InProcess {
         self.number(&due).await > 0
     }
 
-    /// Whether no message waits for a worker, and no event for its position.
+    /// Whether no message waits for a worker, and no event for its position. Seen twice: what goes from the database to
+    /// the queue while both are read is in neither.
     pub async fn is_idle(&self) -> bool {
+        self.seems_idle().await && self.seems_idle().await
+    }
+
+    async fn seems_idle(&self) -> bool {
         // Before the queue: what leaves a log goes there.
         if !unsettled(self.store.db()).await.is_empty() {
             return false;

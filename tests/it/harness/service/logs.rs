@@ -40,18 +40,23 @@ fn ends(folder: &Path, database: &str) -> Vec<(PathBuf, u64)> {
     logs.filter_map(|log| {
         let mut files = entries(&log);
         files.retain(|file| file.extension().is_some());
-        let last = files.iter().max()?;
-        // A file that goes at this moment was settled.
-        let mut header = [0; 28];
-        let mut file = File::open(last).ok()?;
-        file.read_exact(&mut header).ok()?;
-        let is_ours = header[8..] == *database.as_bytes();
+        files.sort();
         let is_readable = files.iter().all(|file| !file.is_dir());
-        let start: u64 = name(last).split('-').next()?.parse().ok()?;
-        let end = start + file.metadata().ok()?.len().saturating_sub(HEADER);
+        // A file that goes at this moment was settled, and one that is made has no record yet.
+        let (is_ours, end) = files.iter().rev().find_map(|file| end(file, database))?;
         (is_ours && is_readable).then_some((log, end))
     })
     .collect()
+}
+
+/// Whether a file is of this database, and the position behind its last byte.
+fn end(path: &Path, database: &str) -> Option<(bool, u64)> {
+    let mut header = [0; 28];
+    let mut file = File::open(path).ok()?;
+    file.read_exact(&mut header).ok()?;
+    let start: u64 = name(path).split('-').next()?.parse().ok()?;
+    let end = start + file.metadata().ok()?.len().saturating_sub(HEADER);
+    Some((header[8..] == *database.as_bytes(), end))
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

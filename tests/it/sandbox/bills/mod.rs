@@ -54,7 +54,6 @@ impl Stage {
         let config = Wechat {
             refund_url: Some(self.shop.sandbox.refund_base_url()),
             pay_ca_file: Some(self.folder.path().join("ca.pem")),
-            timeout: Duration::from_secs(20),
             ..wechat(&self.shop.base, &self.shop.base)
         };
         let file = |name: &str| self.folder.path().join(name);

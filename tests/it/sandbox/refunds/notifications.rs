@@ -11,6 +11,7 @@ use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 
 use super::parts::refund;
+use crate::harness::within_timeout;
 use crate::sandbox::parts::{
     APPID, Heard, MCH_ID, Merchant, OTHER_APPID, OTHER_MCH_ID, Shop, clock, key, loopback, other_key, settings, with,
 };
@@ -140,7 +141,7 @@ async fn a_refund_is_notified_again_on_the_schedule_until_the_merchant_acknowled
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), notified).await.unwrap();
+    within_timeout("the end of the notification", notified).await;
     let deliveries = shop.ledger().await["deliveries"].as_array().unwrap().clone();
     let notified: Vec<_> = deliveries.iter().filter(|d| d["refund"].is_object()).collect();
     let outcomes: Vec<_> = notified.iter().map(|d| d["outcome"].as_str().unwrap()).collect();
@@ -226,7 +227,7 @@ async fn refunds_plans_and_repeats_outlive_the_process() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), notified).await.unwrap();
+    within_timeout("the end of the notification", notified).await;
     clock.advance(Duration::from_secs(60));
     cashier.take(telling(&merchant, "R2", "20")).await;
     let before = shop.ledger().await;

@@ -19,7 +19,7 @@ impl Drop for Simulator {
 fn tenpay_for_node_refunds_with_the_simulators_p12() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_wxpay-sandbox"));
-    program.args(["--listen", "127.0.0.1:0", "--time-scale", "1000", "--certificates"]).arg(folder.path());
+    program.args(["--listen", "127.0.0.1:0", "--time-scale", "100", "--certificates"]).arg(folder.path());
     let mut simulator = Simulator(program.stdout(Stdio::piped()).spawn().unwrap());
     let said = BufReader::new(simulator.0.stdout.as_mut().unwrap());
     let (mut base, mut refund_base) = (None, None);

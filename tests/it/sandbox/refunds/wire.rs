@@ -79,7 +79,15 @@ async fn an_answer_lost_in_any_way_leaves_one_refund() {
         assert_eq!(shop.refunds().await.len(), 1, "{kind}: executed, and once");
     }
     shop.faults(json!([{"on": "refund", "kind": "hang", "times": 1}])).await;
-    assert!(tokio::time::timeout(Duration::from_millis(300), cashier.post(body())).await.is_err());
+    {
+        let mut hanging = std::pin::pin!(cashier.post(body()));
+        tokio::select! {
+            answer = hanging.as_mut() => panic!("{answer:?}"),
+            // Otherwise the next call would meet it.
+            () = shop.until_fired() => {}
+        }
+        assert!(tokio::time::timeout(Duration::from_millis(300), hanging).await.is_err());
+    }
     shop.faults(json!([{"on": "refund", "kind": "duplicate", "times": 1}])).await;
     cashier.take(refund("A100001", "R1", "30")).await;
     assert_eq!(shop.refunds().await.len(), 1);

@@ -8,7 +8,7 @@ use crate::ctl::support::{run, wxpayctl};
 use crate::harness::service::{API_KEY, InProcess, OPENID, TestService};
 use crate::harness::sql::texts;
 use crate::webhooks::receiver::Receiver;
-use crate::webhooks::{CONFIG, WEBHOOKS, get, path, rows, until, until_attempts};
+use crate::webhooks::{CONFIG, WEBHOOKS, get, path, rows, until, until_at_once, until_attempts, until_number_at_once};
 
 const OPS: &str = "mailto:ops@example.com";
 
@@ -53,7 +53,7 @@ async fn an_event_is_mailed_once_and_what_follows_within_a_minute_is_one_mail() 
     for n in 2..=6 {
         service.paid(&format!("MAIL000{n}")).await;
     }
-    until(&service, &made, "five that wait", |found| found["pending"] == 5).await;
+    until_at_once(&service, &made, "five that wait", |found| found["pending"] == 5).await;
     service.skip(30);
     // Another endpoint does not wait for it.
     let other = endpoint(&service, "mailto:other@example.com", &["order.payable"]).await;
@@ -228,11 +228,11 @@ async fn events_of_one_order_are_one_mail_and_a_repeat_has_the_same_id() {
     until_attempts(&service, &made, 1, "delivered").await;
     service.paid("MAIL0302").await;
     service.place("MAIL0303").await;
-    until(&service, &made, "three that wait", |found| found["pending"] == 3).await;
+    until_at_once(&service, &made, "three that wait", |found| found["pending"] == 3).await;
     server.answer("451 4.3.0 later");
     service.skip(60);
     let waits = "SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'pending' AND tries = 1";
-    service.until_number("all of them were refused", waits, |n| n == 3).await;
+    until_number_at_once(&service, "all of them were refused", waits, 3).await;
     // They come back at one time, whatever the pause is.
     let times = "SELECT COUNT(DISTINCT due_at_ms) FROM webhook_deliveries WHERE state = 'pending'";
     assert_eq!(service.number(times).await, 1);

@@ -8,12 +8,12 @@ use axum::response::IntoResponse;
 use serde_json::json;
 use wxpay_worker::store::{ReplayMark, ReplaySource};
 
-use super::together::{REPLAYS, answer, given_up, numbers, orders, robot, started, until_done};
+use super::together::{REPLAYS, answer, given_up, numbers, orders, robot, started, until_done, until_written};
 use crate::harness::db::TestDb;
 use crate::harness::service::TestService;
 use crate::settling::on_both;
 use crate::webhooks::receiver::Receiver;
-use crate::webhooks::{CONFIG, endpoint, until, until_attempts};
+use crate::webhooks::{CONFIG, endpoint, until_at_once, until_attempts, until_number_at_once};
 
 const ASKED: &str = "SELECT COUNT(*) FROM webhook_endpoints WHERE replay_waits_until_ms IS NOT NULL";
 
@@ -65,12 +65,11 @@ on_both! {
             rounds += 1;
             assert!(rounds < 20, "the replay gets no message");
             service.place(&format!("BUSY-AND-FRESH-{rounds}")).await;
-            until(&service, &robot, "one that is due", |found| found["pending"].as_u64() >= Some(1)).await;
+            until_at_once(&service, &robot, "one that is due", |found| found["pending"].as_u64() >= Some(1)).await;
             service.skip(4);
             group.until(sent + 1).await;
             sent = group.received().len();
-            let claimed = "SELECT COUNT(*) FROM webhook_deliveries WHERE claim IS NOT NULL";
-            service.until_number("it was noted", claimed, |n| n == 0).await;
+            until_written(&service).await;
         }
         service.finish().await;
     }
@@ -90,7 +89,7 @@ on_both! {
         service.run_sql(give_up).await;
         answer(&group, 0);
         shop.status(204);
-        let sent = group.received().len();
+        let (sent, at_shop) = (group.received().len(), shop.received().len());
         service.skip(5);
         // The first one has the robot's message, and the others wait for it.
         for order_no in all.iter().map(String::as_str).chain(["MANY-PAID"]) {
@@ -100,8 +99,11 @@ on_both! {
             let path = format!("{REPLAYS}/{}", plan["id"].as_str().unwrap());
             service.post(&format!("{path}/start"), &json!({})).await;
         }
-        until_attempts(&service, &other, 1, "delivered").await;
+        // Without a later moment, which would bring the robot's next message.
+        group.until(sent + 1).await;
+        shop.until(at_shop + 1).await;
         assert_eq!(group.received().len(), sent + 1);
+        until_attempts(&service, &other, 1, "delivered").await;
         service.finish().await;
     }
 
@@ -145,8 +147,7 @@ on_both! {
         for _ in 0..11 {
             group.until(sent + 1).await;
             sent += 1;
-            let claimed = "SELECT COUNT(*) FROM webhook_deliveries WHERE claim IS NOT NULL";
-            service.until_number("none is claimed", claimed, |n| n == 0).await;
+            until_written(&service).await;
             service.skip(62);
         }
         let done = until_done(&service, &path).await;
@@ -194,7 +195,7 @@ async fn a_row_that_cannot_be_read_makes_no_messages_without_a_pause() {
     let path = format!("{REPLAYS}/{}", plan["id"].as_str().unwrap());
     service.post(&format!("{path}/start"), &json!({})).await;
     // The second one asks, and has to wait.
-    service.until_number("the next one asks", ASKED, |n| n == 1).await;
+    until_number_at_once(&service, "the next one asks", ASKED, 1).await;
     assert_eq!(group.received().len(), sent + 1);
     assert_eq!(orders(&group.received()[sent]).len(), 1);
     service.skip(6);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::service::{InProcess, TestService};
 use crate::settling::on_both;
 use crate::webhooks::receiver::{Received, Receiver};
-use crate::webhooks::{WEBHOOKS, endpoint, until, until_attempts};
+use crate::webhooks::{ALL, WEBHOOKS, endpoint, give_up, until, until_at_once, until_attempts, until_number_at_once};
 
 pub const REPLAYS: &str = "/v1/ops/replays";
 const KEY: &str = "693axxx6-7aoc-4bc4-97a0-0ec2sifa5aaa";
@@ -42,12 +42,7 @@ pub async fn given_up(service: &InProcess, order_nos: &[String], endpoints: usiz
     let made = i64::try_from(order_nos.len() * endpoints).unwrap();
     let sql = "SELECT COUNT(*) FROM webhook_deliveries";
     service.until_number("deliveries of all", sql, |n| n == made).await;
-    let tried = "SELECT COUNT(*) FROM webhook_deliveries WHERE claim IS NOT NULL";
-    service.until_number("none on its way", tried, |n| n == 0).await;
-    let now = service.clock.now().as_ms();
-    let give_up =
-        format!("UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = {now}, last_error = 'refused'");
-    service.store.db().execute("test", give_up, Vec::new()).await.unwrap();
+    give_up(service, ALL, "refused").await;
 }
 
 pub async fn started(service: &InProcess) -> String {
@@ -59,6 +54,12 @@ pub async fn started(service: &InProcess) -> String {
     let (status, started) = service.post(&format!("{path}/start"), &json!({})).await;
     assert_eq!(status, 202, "{started}");
     path
+}
+
+/// Awaits that what was sent is written, while the clock stands.
+pub async fn until_written(service: &InProcess) {
+    let claimed = "SELECT COUNT(*) FROM webhook_deliveries WHERE claim IS NOT NULL";
+    until_number_at_once(service, "what was sent is written", claimed, 0).await;
 }
 
 pub async fn until_done(service: &InProcess, path: &str) -> Value {
@@ -94,12 +95,12 @@ on_both! {
             "SELECT COUNT(*) FROM webhook_attempts WHERE outcome = 'delivered' AND endpoint_id = '{}'",
             other["id"].as_str().unwrap()
         );
-        service.until_number("all of the other endpoint", &delivered, |n| n == 60).await;
+        until_number_at_once(&service, "all of the other endpoint", &delivered, 60).await;
         assert!(reported.len() > 20 && reported.len() < all.len(), "{}", reported.len());
         let mut messages = 1;
         while reported.len() < all.len() {
             let rest = i64::try_from(all.len() - reported.len()).unwrap();
-            service.until_number("the others wait", FAILED, |n| n == rest).await;
+            until_number_at_once(&service, "the others wait", FAILED, rest).await;
             assert_eq!(service.get(&path).await.1["state"], "running");
             service.skip(5);
             messages += 1;
@@ -132,12 +133,7 @@ on_both! {
         let other = endpoint(&service, &shop.url, &["order.paid"]).await;
         service.paid("BEHIND001").await;
         until_attempts(&service, &other, 1, "http_status").await;
-        let give_up = format!(
-            "UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = {}, last_error = 'refused'
-             WHERE event_type = 'wxpay.order.paid.v1'",
-            service.clock.now().as_ms()
-        );
-        service.store.db().execute("test", give_up, Vec::new()).await.unwrap();
+        give_up(&service, "event_type = 'wxpay.order.paid.v1'", "refused").await;
         shop.status(204);
         let select = json!({"kind": "webhook", "order_no": "BEHIND001", "reason_class": "refused"});
         let (_, plan) = service.post(REPLAYS, &json!({"select": select, "reason": "the shop is back"})).await;
@@ -147,7 +143,7 @@ on_both! {
         assert_eq!(until_done(&service, &second).await["results"]["settled"], 1);
         assert_eq!(service.get(&first).await.1["state"], "running");
         // The order's own event is pending for the robot: it is in the next message, and no other one is.
-        until(&service, &robot, "one that is due", |found| found["pending"] == 1).await;
+        until_at_once(&service, &robot, "one that is due", |found| found["pending"] == 1).await;
         service.skip(4);
         assert_eq!(orders(&group.until(before + 2).await[before + 1]), ["BEHIND001"]);
         until(&service, &robot, "it was sent", |found| found["pending"] == 0).await;
@@ -175,13 +171,12 @@ on_both! {
         service.skip(5);
         let path = started(&service).await;
         group.until(before + 1).await;
-        let claimed = "SELECT COUNT(*) FROM webhook_deliveries WHERE claim IS NOT NULL";
-        service.until_number("none is claimed", claimed, |n| n == 0).await;
+        until_written(&service).await;
         answer(&group, 0);
         service.skip(30);
         // A fresh event has to wait as well.
         service.place("PAUSED-AND-FRESH").await;
-        until(&service, &robot, "it waits", |found| found["pending"] == 1).await;
+        until_at_once(&service, &robot, "it waits", |found| found["pending"] == 1).await;
         assert_eq!(group.received().len(), before + 1);
         service.skip(30);
         assert_eq!(orders(&group.until(before + 2).await[before + 1]), ["PAUSED-AND-FRESH"]);

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ports::free_port;
+use super::ports::{free_port, listen};
 
 /// Carries every connection to the server until it is cut; whole again with [`Cable::mend`].
 pub struct Cable {
@@ -21,7 +21,7 @@ pub struct Cable {
 impl Cable {
     /// To a server at `host:port`.
     pub async fn to(server: &str) -> Cable {
-        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], free_port()))).await;
         let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
         let cable = Cable {
             address,
@@ -57,8 +57,7 @@ impl Cable {
     /// Carries connections again, at the same address.
     pub async fn mend(&mut self) {
         self.cut = CancellationToken::new();
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.carry(listener);
+        self.carry(listen(self.address).await);
     }
 
     fn carry(&self, listener: TcpListener) {

@@ -1,7 +1,13 @@
 //! Ports for servers that tests kill and start again.
 
-use std::net::TcpStream;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use super::within_timeout;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -24,6 +30,21 @@ pub fn two_free_ports() -> u16 {
             return first;
         }
     }
+}
+
+/// Listens where a server listened before: its socket may be open for a moment still, in a task that has not ended or in
+/// a program that another thread starts, until its exec.
+pub async fn listen(address: SocketAddr) -> TcpListener {
+    within_timeout("an address that is free again", async {
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(e) if e.kind() == ErrorKind::AddrInUse => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(e) => panic!("{address}: {e}"),
+            }
+        }
+    })
+    .await
 }
 
 fn port_of(step: u16) -> u16 {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, AppError, Roles};
@@ -20,6 +19,7 @@ use wxpay_worker::store::{Db, Store, StoredOrder};
 use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
 use super::logs::unsettled;
+use crate::harness::ports::listen;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
 use crate::harness::{TEST_TIMEOUT, within_timeout};
@@ -68,9 +68,9 @@ struct Running {
 }
 
 async fn run(config: &Config, clock: &Clock, port: u16, (roles, streams): Parts) -> Running {
-    let api = if roles.ingress { Some(TcpListener::bind(("127.0.0.1", port)).await.unwrap()) } else { None };
+    let api = if roles.ingress { Some(listen(SocketAddr::from(([127, 0, 0, 1], port))).await) } else { None };
     let notify = match config.server.notify_listen {
-        Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+        Some(address) => Some(listen(address).await),
         None => None,
     };
     let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());

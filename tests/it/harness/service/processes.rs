@@ -7,7 +7,7 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use wxpay_worker::store::Db;
 
@@ -122,9 +122,19 @@ impl Processes {
 
     /// Places an order for the first merchant and awaits its pay parameters.
     pub async fn place(&self, base: &str, order_no: &str, amount_fen: i64) -> Value {
-        let (status, order) = self.post(base, "/v1/orders", &jsapi(order_no, amount_fen)).await;
-        assert_eq!(status, 200, "{order}");
-        order
+        let body = jsapi(order_no, amount_fen);
+        within_timeout(&format!("pay parameters of {order_no}"), async {
+            loop {
+                // On a busy machine the first answer may be that it takes longer, or that it was not taken.
+                match self.post(base, "/v1/orders", &body).await {
+                    (200, order) => return order,
+                    (202, _) => {}
+                    (status, problem) => assert_eq!((status, &problem["retryable"]), (503, &json!(true)), "{problem}"),
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
     }
 
     /// Awaits an order's state.

@@ -22,8 +22,8 @@ const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
 pub(super) const WEB: &[(&str, &str)] =
     &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
-/// Of the simulator: of forty seconds the last sixteen overlap with the successor. The refresh is due in the last fifth,
-/// and checked once a second: a busy machine has seven seconds to spare.
+/// Of the simulator: of forty seconds the last sixteen overlap with the successor. The refresh is due in the last
+/// fifth, and checked once a second: a busy machine has seven seconds to spare.
 const LIFETIME_S: u32 = 40;
 const OVERLAP_S: u32 = 16;
 /// Who give their phone numbers.

@@ -32,8 +32,8 @@ pub fn two_free_ports() -> u16 {
     }
 }
 
-/// Listens where a server listened before: its socket may be open for a moment still, in a task that has not ended or in
-/// a program that another thread starts, until its exec.
+/// Listens where a server listened before: its socket may be open for a moment still, in a task that has not ended or
+/// in a program that another thread starts, until its exec.
 pub async fn listen(address: SocketAddr) -> TcpListener {
     within_timeout("an address that is free again", async {
         loop {

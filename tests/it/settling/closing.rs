@@ -47,7 +47,7 @@ on_both! {
         assert_eq!(service.wechat_order("C200001").await["state"], "CLOSED");
         let (status, order) = service.post("/v1/orders/C200001/close", &Value::Null).await;
         assert_eq!((status, &order["state"]), (200, &json!("closed")), "a repeat has the same answer");
-        let (_, page) = service.get("/v1/events?types=wxpay.order.closed.v1&wait=10").await;
+        let (_, page) = service.get("/v1/events?types=wxpay.order.closed.v1&wait=30").await;
         assert_eq!(page["events"].as_array().map(Vec::len), Some(1), "{page}");
         let asked = "SELECT COUNT(*) FROM evidence WHERE source = 'request' AND source_id = 'test'";
         assert_eq!(service.number(asked).await, 1, "who asked for the close is kept");

@@ -42,7 +42,7 @@ on_both! {
         late(&service, "P200001").await;
         let events = service.events("P200001").await;
         assert_eq!(events, ["order.payable", "order.closed", "order.paid_late", "order.paid"]);
-        let (_, page) = service.get("/v1/events?types=wxpay.order.paid_late.v1&wait=10").await;
+        let (_, page) = service.get("/v1/events?types=wxpay.order.paid_late.v1&wait=30").await;
         assert_eq!(page["events"][0]["data"]["policy"], "accept", "{page}");
         // The same payment once more, however it is reported, changes nothing.
         service.wechat_control("notify", json!({"out_trade_no": "P200001"})).await;

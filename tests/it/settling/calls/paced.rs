@@ -176,7 +176,7 @@ on_both! {
     async fn without_calls_nothing_is_written(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         let sql = "SELECT MAX(reserved_until_us) FROM call_rates WHERE api = 'unifiedorder'";
-        // Ten permits are taken at once and good for ten seconds, within which a busy machine may not make all its calls.
+        // Ten permits are taken at once, and are good for ten seconds: a busy machine may need longer for its calls.
         let five_without_a_write = async {
             for round in 0.. {
                 service.place(&format!("P6{round:04}0")).await;

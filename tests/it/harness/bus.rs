@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::{
-    Bus, ConnectError, ConsumerName, Deferred, Delivery, Lag, Message, Parked, Parking, ParkingError, PublishError,
-    Report, Together, Topology, Verdict,
+    Bus, ConsumerName, Deferred, Delivery, Lag, Message, Parked, Parking, ParkingError, PublishError, Report, Together,
+    Topology, Verdict,
 };
 use wxpay_worker::config;
 use wxpay_worker::secret::Secret;
 
 use super::db::TestDb;
-use super::nats::{NatsServer, Version};
+use super::nats::{NatsServer, Version, connected};
 use super::within_timeout;
 
 /// The subject that tests publish to.
@@ -88,13 +88,13 @@ pub struct TestBus {
 
 impl TestBus {
     pub async fn open(backend: Backend, needs: Needs) -> TestBus {
-        let (bus, report) = connect(&backend, needs).await.unwrap();
+        let (bus, report) = connect(&backend, needs).await;
         TestBus { backend, bus, report, needs }
     }
 
     /// Another connection, as another process would have.
     pub async fn other_process(&self) -> Bus {
-        connect(&self.backend, self.needs).await.unwrap().0
+        connect(&self.backend, self.needs).await.0
     }
 
     /// The machine's worst moment: NATS is killed and started again under the connected bus; with a database, this
@@ -161,12 +161,12 @@ pub fn bus_settings(url: impl Into<String>, monitoring_urls: Vec<String>, max_by
     }
 }
 
-async fn connect(backend: &Backend, needs: Needs) -> Result<(Bus, Report), ConnectError> {
+async fn connect(backend: &Backend, needs: Needs) -> (Bus, Report) {
     let db = match backend {
         Backend::Embedded(db) => Some(db.open().await),
         Backend::Nats(_) => None,
     };
-    Bus::connect_with(&settings(backend, needs), db, topology(needs)).await
+    connected(&settings(backend, needs), db, topology(needs)).await
 }
 
 pub fn topology(needs: Needs) -> Topology {

@@ -10,9 +10,9 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbB
 use tempfile::TempDir;
 use wxpay_worker::config;
 use wxpay_worker::secret::{Secret, random_text, sha256_hex};
-use wxpay_worker::store::Db;
+use wxpay_worker::store::{Db, DbError};
 
-use super::setting;
+use super::{setting, within_timeout};
 
 /// A database that exists as long as this value.
 pub enum TestDb {
@@ -56,7 +56,13 @@ impl TestDb {
 
     async fn created(admin: DatabaseConnection, server: String, how: &str) -> TestDb {
         let name = format!("wxpay_test_{}", random_text(16).to_lowercase());
-        admin.execute_unprepared(&format!("CREATE DATABASE {name} {how}")).await.unwrap();
+        // A vacuum of the server's own may be at the template.
+        within_timeout("a database", async {
+            while let Err(error) = admin.execute_unprepared(&format!("CREATE DATABASE {name} {how}")).await {
+                assert!(error.to_string().contains("being accessed by other users"), "{error}");
+            }
+        })
+        .await;
         admin.close().await.unwrap();
         TestDb::Postgres { server, name }
     }
@@ -75,10 +81,23 @@ impl TestDb {
 
     /// Opens it once more, as another process would.
     pub async fn open(&self) -> Db {
-        let db = Db::connect(&self.settings()).await.unwrap();
+        let db = connected(&self.settings()).await;
         db.migrate().await.unwrap();
         db
     }
+}
+
+/// Connects; a busy machine may take longer than the service waits for a connection.
+pub async fn connected(settings: &config::Store) -> Db {
+    within_timeout("a connection to the database", async {
+        loop {
+            match Db::connect(settings).await {
+                Ok(db) => return db,
+                Err(error) => assert!(matches!(error, DbError::Unavailable(_)), "{error}"),
+            }
+        }
+    })
+    .await
 }
 
 impl Drop for TestDb {

@@ -9,6 +9,7 @@ use wxpay_worker::store::{DbError, DbKind, OrderCommit, OrderDecision, Store, St
 
 use super::db::TestDb;
 use super::sql::number;
+use super::{is_late, within_timeout};
 
 pub struct TestStore {
     pub db: TestDb,
@@ -17,7 +18,16 @@ pub struct TestStore {
 
 impl TestStore {
     pub async fn open(db: TestDb) -> TestStore {
-        let store = Store::open(&db.settings()).await.unwrap();
+        let settings = db.settings();
+        let store = within_timeout("the store", async {
+            loop {
+                match Store::open(&settings).await {
+                    Ok(store) => return store,
+                    Err(error) => assert!(is_late(&error.to_string()), "{error}"),
+                }
+            }
+        })
+        .await;
         TestStore { db, store }
     }
 

@@ -15,7 +15,7 @@ use super::queue::Queue;
 use crate::harness::assert::{self, Expected};
 use crate::harness::bus::bus_settings;
 use crate::harness::certificates::Certificates;
-use crate::harness::db::TestDb;
+use crate::harness::db::{TestDb, connected};
 use crate::harness::requests::answer;
 use crate::harness::{TEST_TIMEOUT, within_timeout};
 
@@ -157,7 +157,7 @@ impl Environment {
 
     /// Opens the service's database beside it.
     pub async fn open_db(&self) -> Db {
-        Db::connect(&self.db.settings()).await.unwrap()
+        connected(&self.db.settings()).await
     }
 
     /// Opens the service's bus beside it.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -22,7 +22,7 @@ use super::logs::unsettled;
 use crate::harness::ports::listen;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
-use crate::harness::{TEST_TIMEOUT, within_timeout};
+use crate::harness::{TEST_TIMEOUT, is_late, within_timeout};
 
 /// The lease of every job in this process.
 pub const LEASE_S: u64 = 10;
@@ -74,7 +74,14 @@ async fn run(config: &Config, clock: &Clock, port: u16, (roles, streams): Parts)
         None => None,
     };
     let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());
-    let app = App::open(config.clone(), clock.clone()).await.unwrap().with_streams(streams);
+    let started = Instant::now();
+    let app = loop {
+        match App::open(config.clone(), clock.clone()).await {
+            Ok(app) => break app.with_streams(streams),
+            Err(error) if started.elapsed() < TEST_TIMEOUT && is_late(&error.to_string()) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
     let task = tokio::spawn(app.run(roles, Listeners { api, notify, ..Listeners::default() }, stop.clone()));

@@ -72,7 +72,7 @@ on_both! {
         // may close the order, too.
         service.faults(json!([
             {"on": "notify", "kind": "drop"},
-            {"on": "closeorder", "kind": "delay", "delay_ms": 4000, "times": null},
+            {"on": "closeorder", "kind": "delay", "delay_ms": 6000, "times": null},
         ])).await;
         let (answer, ()) = tokio::join!(service.post("/v1/orders/C400001/close", &Value::Null), async {
             let path = format!("{}/_sandbox/requests?out_trade_no=C400001", service.wechat_url);

@@ -31,7 +31,8 @@ async fn all_written_since(service: &InProcess, begin: Timestamp) {
     for (table, column) in WRITTEN {
         let oldest = service.number(&format!("SELECT COALESCE(MIN({column}), 0) FROM {table}")).await;
         let newest = service.number(&format!("SELECT COALESCE(MAX({column}), 0) FROM {table}")).await;
-        let (begin, end) = (begin.as_ms() - 2000, end.as_ms() + 2000);
+        // A busy machine learns the database's time a little late; the host is hours off.
+        let (begin, end) = (begin.as_ms() - 60_000, end.as_ms() + 60_000);
         assert!(begin <= oldest && newest <= end, "{table}.{column}: {oldest} to {newest} is not in {begin} to {end}");
     }
 }

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use tokio::task::JoinHandle;
 use wxpay_worker::event::fact::Fact;
 use wxpay_worker::order::OrderState;
-use wxpay_worker::store::{OrderCommit, Store, StoredOrder};
+use wxpay_worker::store::{DbError, OrderCommit, Store, StoredOrder};
 
 use super::store::orders::{NOW, change, merchant, order_no, payment};
 use crate::harness::db::TestDb;
@@ -29,18 +29,29 @@ fn payments(first: u32, orders: &[StoredOrder]) -> Vec<OrderCommit> {
     (first..).zip(orders).map(|(n, order)| change(order, n, Fact::Paid(payment(n, n)))).collect()
 }
 
-fn commits(store: &Store, changes: Vec<OrderCommit>) -> JoinHandle<HashSet<i64>> {
+type Group = JoinHandle<Result<HashSet<i64>, DbError>>;
+
+fn commits(store: &Store, changes: Vec<OrderCommit>) -> Group {
     let store = store.clone();
-    tokio::spawn(async move { commit(&store, &changes, NOW).await.unwrap() })
+    tokio::spawn(async move { commit(&store, &changes, NOW).await })
 }
 
-async fn until_one_waits(stage: &TestStore) {
+async fn until_one_waits(stage: &TestStore, group: &Group) {
     within_timeout("a group that waits for a lock", async {
-        while stage.count(WAITING).await == 0 {
+        while stage.count(WAITING).await == 0 && !group.is_finished() {
             tokio::task::yield_now().await;
         }
     })
     .await;
+}
+
+/// What became of a group; nothing where a busy machine held the lock for longer than a statement waits for it.
+async fn outcome(group: Group) -> Option<HashSet<i64>> {
+    match within_timeout("the group", group).await.unwrap() {
+        Ok(conflicts) => Some(conflicts),
+        Err(error) if error.is_of_one_statement() => None,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 async fn state(stage: &TestStore, n: u32) -> (OrderState, i64) {
@@ -50,6 +61,10 @@ async fn state(stage: &TestStore, n: u32) -> (OrderState, i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_that_waits_for_its_first_order_holds_none_of_the_others() {
+    while waits_for_its_first_order().await.is_none() {}
+}
+
+async fn waits_for_its_first_order() -> Option<()> {
     let (stage, orders) = three_orders().await;
     let other = Database::connect(stage.db.url()).await.unwrap();
     let lock = other.begin().await.unwrap();
@@ -57,18 +72,23 @@ async fn a_group_that_waits_for_its_first_order_holds_none_of_the_others() {
     let mut changes = payments(1, &orders);
     changes.reverse();
     let group = commits(&stage.store, changes);
-    until_one_waits(&stage).await;
+    until_one_waits(&stage, &group).await;
     let free = "(SELECT id FROM orders WHERE order_no <> 'A000001' FOR UPDATE SKIP LOCKED) AS free";
     assert_eq!(stage.count(free).await, 2, "another process that has the first one may go on to them");
     lock.commit().await.unwrap();
-    assert!(within_timeout("the group", group).await.unwrap().is_empty());
+    assert!(outcome(group).await?.is_empty());
     for n in 1..=3 {
         assert_eq!(state(&stage, n).await, (OrderState::Paid, 2), "order {n}");
     }
+    Some(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_that_waited_for_an_order_compares_its_last_version_and_loses_no_other_change_of_it() {
+    while compares_the_last_version().await.is_none() {}
+}
+
+async fn compares_the_last_version() -> Option<()> {
     let (stage, orders) = three_orders().await;
     let other = Database::connect(stage.db.url()).await.unwrap();
     let held = other.begin().await.unwrap();
@@ -80,9 +100,9 @@ async fn a_group_that_waited_for_an_order_compares_its_last_version_and_loses_no
         held.execute_unprepared(sql).await.unwrap();
     }
     let group = commits(&stage.store, payments(1, &orders));
-    until_one_waits(&stage).await;
+    until_one_waits(&stage, &group).await;
     held.commit().await.unwrap();
-    let conflicts = within_timeout("the group", group).await.unwrap();
+    let conflicts = outcome(group).await?;
     assert_eq!(conflicts, HashSet::from([orders[1].order.id]));
     assert_eq!(state(&stage, 1).await, (OrderState::Paid, 2));
     assert_eq!(stage.count("orders WHERE order_no = 'A000001' AND placing_until_ms = 7").await, 1, "the claim is kept");
@@ -91,6 +111,7 @@ async fn a_group_that_waited_for_an_order_compares_its_last_version_and_loses_no
     for table in ["payments", "ledger", "evidence", "notifications", "outbox"] {
         assert_eq!(stage.count(table).await, 2, "{table}");
     }
+    Some(())
 }
 
 /// Two processes of this version and one of the version before, which locks its orders with a statement of its own.
@@ -121,7 +142,7 @@ async fn processes_that_change_the_same_orders_change_each_once() {
         };
         let all = async { tokio::join!(commits(&stage.store, changes), commits(&second, crosswise), older) };
         let (one, two, older) = within_timeout("three processes", all).await;
-        let lost = (one.unwrap().len() + two.unwrap().len()) as u64;
+        let lost = (one.unwrap().unwrap().len() + two.unwrap().unwrap().len()) as u64;
         assert_eq!(2 * u64::from(ORDERS) - lost + older, u64::from(ORDERS), "each was changed by one of the three");
         assert_eq!(stage.count(&format!("orders WHERE id >= {from} AND version = 2")).await, i64::from(ORDERS));
         let paid = u64::from(ORDERS) - older;

@@ -97,7 +97,7 @@ async fn refunds_need_their_scope_and_a_merchant_that_is_not_seen_does_not_exist
     }
     let (status, page) = call(&service, "no merchant", "/v1/events", None).await;
     assert_eq!((status, &page["events"]), (200, &json!([])), "{page}");
-    assert!(!service.get("/v1/events?wait=10").await.1["events"].as_array().unwrap().is_empty());
+    assert!(!service.get("/v1/events?wait=30").await.1["events"].as_array().unwrap().is_empty());
     service.finish().await;
 }
 

@@ -133,7 +133,7 @@ async fn a_new_epoch_ends_every_cursor_given_out_before() {
     let waiting = tokio::spawn(
         service
             .http
-            .get(format!("{}/v1/events?wait=20&after={cursor}", process.base))
+            .get(format!("{}/v1/events?wait=30&after={cursor}", process.base))
             .bearer_auth(crate::harness::service::API_KEY)
             .send(),
     );

@@ -6,7 +6,8 @@ use crate::harness::service::{API_KEY, TestService, answer, jsapi};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_words_of_an_answer_that_proves_nothing_are_one_log_line() {
-    let service = TestService::embedded_sqlite().await.processes().await;
+    // A claim that ends within the three calls would have them made again.
+    let service = TestService::embedded_sqlite().await.config("[store]\nlease_ms = 60000\n").processes().await;
     let process = service.run_all().await;
     let body = "<xml><return_code>FAIL</return_code><return_msg>服务器\n忙\u{202e}，请重试</return_msg></xml>";
     service.faults(json!([{"on": "unifiedorder", "kind": "raw", "body": body, "times": 3}])).await;

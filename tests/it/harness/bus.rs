@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::{
-    Bus, ConnectError, ConsumerName, Deferred, Delivery, Lag, Message, Parked, Parking, ParkingError, Report, Together,
+    Bus, ConsumerName, Deferred, Delivery, Lag, Message, Parked, Parking, ParkingError, PublishError, Report, Together,
     Topology, Verdict,
 };
 use wxpay_worker::config;
 use wxpay_worker::secret::Secret;
 
 use super::db::TestDb;
-use super::nats::{NatsServer, Version};
+use super::nats::{NatsServer, Version, connected};
 use super::within_timeout;
 
 /// The subject that tests publish to.
@@ -46,7 +46,8 @@ pub struct Needs {
 }
 
 pub const NEEDS: Needs = Needs {
-    ack_wait_ms: 6000,
+    // A busy machine keeps no worker from a sign of life for so long.
+    ack_wait_ms: 30_000,
     max_handling_ms: 300_000,
     max_ack_pending: 256,
     max_attempts: 8,
@@ -87,13 +88,13 @@ pub struct TestBus {
 
 impl TestBus {
     pub async fn open(backend: Backend, needs: Needs) -> TestBus {
-        let (bus, report) = connect(&backend, needs).await.unwrap();
+        let (bus, report) = connect(&backend, needs).await;
         TestBus { backend, bus, report, needs }
     }
 
     /// Another connection, as another process would have.
     pub async fn other_process(&self) -> Bus {
-        connect(&self.backend, self.needs).await.unwrap().0
+        connect(&self.backend, self.needs).await.0
     }
 
     /// The machine's worst moment: NATS is killed and started again under the connected bus; with a database, this
@@ -113,6 +114,11 @@ impl TestBus {
             Backend::Nats(server) => server,
             Backend::Embedded(_) => panic!("not on NATS"),
         }
+    }
+
+    /// See [`publish`].
+    pub async fn publish(&self, message: Message) {
+        publish(&self.bus, message).await;
     }
 
     pub async fn lag(&self) -> Lag {
@@ -155,12 +161,12 @@ pub fn bus_settings(url: impl Into<String>, monitoring_urls: Vec<String>, max_by
     }
 }
 
-async fn connect(backend: &Backend, needs: Needs) -> Result<(Bus, Report), ConnectError> {
+async fn connect(backend: &Backend, needs: Needs) -> (Bus, Report) {
     let db = match backend {
         Backend::Embedded(db) => Some(db.open().await),
         Backend::Nats(_) => None,
     };
-    Bus::connect_with(&settings(backend, needs), db, topology(needs)).await
+    connected(&settings(backend, needs), db, topology(needs)).await
 }
 
 pub fn topology(needs: Needs) -> Topology {
@@ -376,10 +382,18 @@ pub async fn next(deliveries: &mut mpsc::UnboundedReceiver<Delivery>) -> Deliver
     within_timeout("a delivery", deliveries.recv()).await.unwrap()
 }
 
+/// Publishes until that is acknowledged: a busy machine may take longer than a publish waits, and the same message is
+/// stored once.
+pub async fn publish(bus: &Bus, message: Message) {
+    within_timeout("an acknowledgement", async {
+        while let Err(error) = bus.publish(message.clone()).await {
+            assert_eq!(error, PublishError::Timeout);
+        }
+    })
+    .await;
+}
+
 /// Publishes all at once, in order.
 pub async fn publish_all(bus: &Bus, messages: Vec<Message>) {
-    let publishes = messages.into_iter().map(|message| bus.publish(message));
-    for outcome in futures_util::future::join_all(publishes).await {
-        outcome.unwrap();
-    }
+    futures_util::future::join_all(messages.into_iter().map(|message| publish(bus, message))).await;
 }

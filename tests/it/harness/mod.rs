@@ -33,6 +33,12 @@ pub fn size<T>(small: T, long: T) -> T {
     if std::env::var("WXPAY_TEST_LONG").is_ok_and(|set| set == "1") { long } else { small }
 }
 
+/// Whether something did not start because a server did not answer in time, as on a busy machine.
+pub fn is_late(said: &str) -> bool {
+    let words = ["database not available", "no NATS server answers", "does not answer as a NATS", "not answer in time"];
+    words.iter().any(|words| said.contains(words))
+}
+
 /// Awaits with [`TEST_TIMEOUT`].
 pub async fn within_timeout<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(TEST_TIMEOUT, future).await {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::processes::LEASE;
 use crate::harness::service::{Processes, Queue, TestService, jsapi};
 
 fn stop_nats(service: &mut Processes) {
@@ -40,7 +41,7 @@ async fn taken_without_the_bus(mut service: Processes) {
     let (status, order) = service.post(&ingress.base, "/v1/orders", &jsapi("A740002", 100)).await;
     assert_eq!((status, &order["state"]), (202, &json!("requested")), "{order}");
     start_nats(&mut service);
-    let _workers = service.run_beside("worker,relay,scheduler", &[]).await;
+    let _workers = service.run_beside("worker,relay,scheduler", LEASE).await;
     // A minute later, as far as its row is concerned: no message tells of it, and no caller repeats the request.
     let db = service.open_db().await;
     db.execute("test", String::from("UPDATE orders SET next_query_at_ms = 1"), []).await.unwrap();

@@ -43,7 +43,8 @@ async fn an_order_whose_caller_leaves_while_it_is_recorded_is_placed_from_here()
     use crate::harness::service::TestService;
     use crate::harness::within_timeout;
 
-    let service = TestService::embedded_sqlite().await.processes().await;
+    // The claim is taken before the pause: it must not end within it.
+    let service = TestService::embedded_sqlite().await.config("[store]\nlease_ms = 60000\n").processes().await;
     let TestDb::Sqlite(folder) = &service.db else { unreachable!("on SQLite") };
     // Without the relay: a process that is stopped within a transaction would keep the lock of SQLite.
     let process = service.run_with("ingress,worker", &[("WXPAY_PAUSE_AT", "ingress.order_parsed")]).await;

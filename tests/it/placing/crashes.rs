@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::processes::LEASE;
 use crate::flows::on_all_four;
 use crate::harness::service::{Processes, jsapi};
 
@@ -15,7 +16,8 @@ async fn goes_on_by_its_row(service: Processes, site: &str, calls: usize) {
     first.until_dead().await;
     let db = service.open_db().await;
     assert_eq!(service.number(&db, "SELECT COUNT(*) FROM orders WHERE placing_until_ms > 0").await, 1);
-    let second = service.run_all().await;
+    // The first one's claim ends soon; the second one's own do not.
+    let second = service.run_all_with(LEASE).await;
     service.until_state(&second.base, "A730001", "payable").await;
     let made = service.wechat_calls("unifiedorder", "A730001").await;
     assert_eq!(made.len(), calls, "{made:?}");

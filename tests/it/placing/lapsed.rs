@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::processes::LEASE;
 use crate::flows::on_all_four;
 use crate::harness::pausing::{is_stopped, signal};
 use crate::harness::service::jsapi;
@@ -22,7 +23,7 @@ on_all_four! {
                 }
             })
             .await;
-            let other = service.run_beside("ingress,worker,relay,scheduler", &[]).await;
+            let other = service.run_beside("ingress,worker,relay,scheduler", LEASE).await;
             service.until_state(&other.base, "A740001", "payable").await;
             signal(&stopped, "-CONT");
             other

@@ -14,6 +14,8 @@ use crate::harness::within_timeout;
 /// Stops the process once WeChat has answered, before the answer is recorded. Without jobs and relay: a process that is
 /// stopped within a transaction would keep the lock of SQLite.
 const ROLES: &str = "ingress,worker";
+/// The claim must not end within the pause.
+const LEASE: &str = "[store]\nlease_ms = 60000\n";
 const PAUSED: &[(&str, &str)] = &[("WXPAY_PAUSE_AT", "worker.order_answered")];
 
 /// Asks for an order; the answer comes once WeChat's answer is recorded.
@@ -33,7 +35,8 @@ async fn until_stopped(process: &Process) {
 }
 
 /// Its rows cannot be read meanwhile: nothing reads them.
-async fn decided_as_it_was_recorded(service: Processes) {
+async fn decided_as_it_was_recorded(service: TestService) {
+    let service = service.config(LEASE).processes().await;
     let process = service.run_with(ROLES, PAUSED).await;
     let db = service.open_db().await;
     let run = async |sql: &str| db.execute("test", sql.to_owned(), []).await.unwrap();
@@ -54,16 +57,16 @@ async fn decided_as_it_was_recorded(service: Processes) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wechats_answer_is_decided_on_the_order_as_it_was_recorded_on_sqlite() {
-    decided_as_it_was_recorded(TestService::embedded_sqlite().await.processes().await).await;
+    decided_as_it_was_recorded(TestService::embedded_sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wechats_answer_is_decided_on_the_order_as_it_was_recorded_on_postgres() {
-    decided_as_it_was_recorded(TestService::embedded_postgres().await.processes().await).await;
+    decided_as_it_was_recorded(TestService::embedded_postgres().await).await;
 }
 
 async fn paid_before_the_answer(service: TestService) {
-    let service = service.config("[store]\nlease_ms = 60000\n").processes().await;
+    let service = service.config(LEASE).processes().await;
     // WeChat posts to this one.
     let other = service.run_all().await;
     let process = service.run_beside(ROLES, PAUSED).await;

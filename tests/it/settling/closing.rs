@@ -47,7 +47,7 @@ on_both! {
         assert_eq!(service.wechat_order("C200001").await["state"], "CLOSED");
         let (status, order) = service.post("/v1/orders/C200001/close", &Value::Null).await;
         assert_eq!((status, &order["state"]), (200, &json!("closed")), "a repeat has the same answer");
-        let (_, page) = service.get("/v1/events?types=wxpay.order.closed.v1&wait=10").await;
+        let (_, page) = service.get("/v1/events?types=wxpay.order.closed.v1&wait=30").await;
         assert_eq!(page["events"].as_array().map(Vec::len), Some(1), "{page}");
         let asked = "SELECT COUNT(*) FROM evidence WHERE source = 'request' AND source_id = 'test'";
         assert_eq!(service.number(asked).await, 1, "who asked for the close is kept");
@@ -72,7 +72,7 @@ on_both! {
         // may close the order, too.
         service.faults(json!([
             {"on": "notify", "kind": "drop"},
-            {"on": "closeorder", "kind": "delay", "delay_ms": 4000, "times": null},
+            {"on": "closeorder", "kind": "delay", "delay_ms": 6000, "times": null},
         ])).await;
         let (answer, ()) = tokio::join!(service.post("/v1/orders/C400001/close", &Value::Null), async {
             let path = format!("{}/_sandbox/requests?out_trade_no=C400001", service.wechat_url);

@@ -92,7 +92,7 @@ on_both! {
         service.place("H200001").await;
         let transaction_id = paid_as(&service, "H200001", json!({"total_fee": 99})).await;
         until_held(&service, "H200001").await;
-        let (_, events) = service.get("/v1/events?types=wxpay.payment.held.v1&wait=10").await;
+        let (_, events) = service.get("/v1/events?types=wxpay.payment.held.v1&wait=30").await;
         let data = &events["events"][0]["data"];
         let said = ["order_no", "transaction_id", "amount_fen", "order_amount_fen", "reason", "learnt_by"];
         let expected = json!(["H200001", transaction_id, 99, 100, "mismatched", "query"]);
@@ -107,7 +107,7 @@ on_both! {
         }
         let events = service.events("H200001").await;
         assert_eq!(events, ["order.payable", "notification.rejected", "payment.held", "order.paid"]);
-        let (_, events) = service.get("/v1/events?types=wxpay.order.paid.v1&wait=10").await;
+        let (_, events) = service.get("/v1/events?types=wxpay.order.paid.v1&wait=30").await;
         let data = &events["events"][0]["data"];
         let said = ["amount_fen", "order_amount_fen", "accepted"].map(|name| &data[name]);
         assert_eq!(json!(said), json!([99, 100, true]), "{events}");

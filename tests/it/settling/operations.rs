@@ -94,7 +94,7 @@ on_both! {
         until_held(&service, "D100001").await;
         let parked = "SELECT COUNT(*) FROM dead_letters";
         service.until_number("a dead letter", parked, |n| n == 1).await;
-        let (_, events) = service.get("/v1/events?types=dead_letter.parked&wait=10").await;
+        let (_, events) = service.get("/v1/events?types=dead_letter.parked&wait=30").await;
         let data = &events["events"][0]["data"];
         let said = (&data["order_no"], &data["reason"]);
         assert_eq!(said, (&json!("D100001"), &json!("amount_differs")), "{events}");

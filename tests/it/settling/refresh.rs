@@ -52,8 +52,9 @@ on_both! {
             loop {
                 let paths: Vec<String> = order_nos.iter().map(|no| format!("/v1/orders/{no}?refresh=1")).collect();
                 let answers = futures_util::future::join_all(paths.iter().map(|path| service.get(path))).await;
-                let most = 2 * (started.elapsed().as_secs() as i64 + 2);
                 let questions = service.number(asked).await;
+                // Behind the count: while a busy machine makes it, more may be asked.
+                let most = 2 * (started.elapsed().as_secs() as i64 + 2);
                 assert!(questions <= most, "{questions} questions, {most} allowed");
                 if answers.iter().all(|(_, order)| order["state"] == "paid") {
                     return;

@@ -118,7 +118,7 @@ on_both! {
         let (class, order_no, entries) = service.payment(transaction_id).await;
         assert_eq!((&*class, order_no), ("returned", Value::Null));
         assert_eq!(entries, ["payment >unmatched", "returned unmatched>returned"]);
-        let (_, feed) = service.get("/v1/events?types=wxpay.refund.succeeded.v1&wait=10").await;
+        let (_, feed) = service.get("/v1/events?types=wxpay.refund.succeeded.v1&wait=30").await;
         let event = &feed["events"][0];
         assert_eq!((event.get("subject"), &event["data"]["order_no"]), (None, &Value::Null), "{event}");
         assert_eq!(event["data"]["transaction_id"], json!(transaction_id), "{event}");
@@ -289,7 +289,7 @@ on_both! {
             let entered = format!("SELECT COUNT(*) FROM refund_ledger WHERE currency = '{currency}'");
             assert_eq!(service.number(&entered).await, 1, "{currency}");
         }
-        let (_, feed) = service.get("/v1/events?types=wxpay.refund.succeeded.v1&wait=10").await;
+        let (_, feed) = service.get("/v1/events?types=wxpay.refund.succeeded.v1&wait=30").await;
         assert_eq!(feed["events"][0]["data"]["currency"], json!("USD"), "{feed}");
         let (_, order) = service.get("/v1/orders/CURR-001").await;
         let refunded = (&order["refunded_fen"], &order["payments"][0]["refunded_fen"]);

@@ -31,7 +31,8 @@ async fn all_written_since(service: &InProcess, begin: Timestamp) {
     for (table, column) in WRITTEN {
         let oldest = service.number(&format!("SELECT COALESCE(MIN({column}), 0) FROM {table}")).await;
         let newest = service.number(&format!("SELECT COALESCE(MAX({column}), 0) FROM {table}")).await;
-        let (begin, end) = (begin.as_ms() - 2000, end.as_ms() + 2000);
+        // A busy machine learns the database's time a little late; the host is hours off.
+        let (begin, end) = (begin.as_ms() - 60_000, end.as_ms() + 60_000);
         assert!(begin <= oldest && newest <= end, "{table}.{column}: {oldest} to {newest} is not in {begin} to {end}");
     }
 }
@@ -69,7 +70,7 @@ async fn is_paid_in_time_on_a_host_off_by(hours: i64) {
     service.until_state("H100002", "paid").await;
     let newer = "UPDATE attempts SET created_at_ms = created_at_ms + 400000 WHERE out_trade_no = 'H100001'";
     db.execute("test", newer, []).await.unwrap();
-    let (_, page) = service.get("/v1/events?types=wxpay.order.paid.v1&wait=10").await;
+    let (_, page) = service.get("/v1/events?types=wxpay.order.paid.v1&wait=30").await;
     assert!(!page["events"].as_array().unwrap().is_empty(), "{page}");
     all_written_since(&service, begin).await;
     service.finish().await;

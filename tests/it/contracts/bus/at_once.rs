@@ -41,7 +41,7 @@ async fn a_message_for_a_free_worker_of_this_process_is_leased_when_it_is_stored
                  BEGIN INSERT INTO stored (leased) VALUES (NEW.leased + NEW.deliveries); END";
     store.db().write("test", sql, |tx, sql| Box::pin(tx.execute_unprepared(sql))).await.unwrap();
     // Before anyone asks for work it waits.
-    stage.bus.publish(message("first")).await.unwrap();
+    stage.publish(message("first")).await;
     let gate = Arc::new(Semaphore::new(0));
     let (seen, mut deliveries) = mpsc::unbounded_channel();
     let held = Arc::clone(&gate);
@@ -54,11 +54,11 @@ async fn a_message_for_a_free_worker_of_this_process_is_leased_when_it_is_stored
         }
     });
     assert_eq!(text(&next(&mut deliveries).await), "first");
-    stage.bus.publish(message("second")).await.unwrap();
+    stage.publish(message("second")).await;
     let second = next(&mut deliveries).await;
     assert_eq!((text(&second).as_str(), second.attempt), ("second", 1));
     // Both workers are busy: this one waits.
-    stage.bus.publish(message("third")).await.unwrap();
+    stage.publish(message("third")).await;
     assert_eq!(number(store.db(), "SELECT group_concat(leased, '') + 0 FROM stored").await, 20);
     gate.add_permits(3);
     assert_eq!(text(&next(&mut deliveries).await), "third");
@@ -68,7 +68,7 @@ async fn a_message_for_a_free_worker_of_this_process_is_leased_when_it_is_stored
 
 on_both_embedded! {
     async fn what_was_handed_over_in_a_process_that_vanished_comes_again(
-        stage, Needs { ack_wait_ms: 400, ..NEEDS }
+        stage, Needs { ack_wait_ms: 60_000, ..NEEDS }
     ) {
         let shelf = Shelf::new();
         let (seen, mut taken) = mpsc::unbounded_channel();
@@ -77,10 +77,13 @@ on_both_embedded! {
             std::future::pending()
         });
         for text in ["a", "b", "c"] {
-            stage.bus.publish(message(text)).await.unwrap();
+            stage.publish(message(text)).await;
             assert_eq!(next(&mut taken).await.attempt, 1);
         }
         doomed.vanish().await;
+        // Their leases end.
+        let store = store_of(&stage).await;
+        store.db().execute("test", "UPDATE bus_deliveries SET due_at_ms = 0", []).await.unwrap();
         let (consumer, mut deliveries) = Consumer::recording(&stage.other_process().await, 4, &shelf);
         let mut again = Vec::new();
         for _ in 0..3 {
@@ -115,7 +118,7 @@ on_both_embedded! {
                 std::future::pending().await
             }
         });
-        stage.bus.publish(message("settles")).await.unwrap();
+        stage.publish(message("settles")).await;
         assert_eq!(within_timeout("the commit", committed.recv()).await, Some(0));
         let lag = stage.lag().await;
         assert_eq!((lag.pending, lag.in_flight), (0, 0), "acknowledged with the ledger's row");
@@ -123,7 +126,7 @@ on_both_embedded! {
         let fill = stage.bus.fill().await.unwrap();
         assert!(fill.iter().all(|stream| stream.bytes == 0), "its body counts no longer: {fill:?}");
         // A change that is not made ends nothing.
-        stage.bus.publish(message("comes too late")).await.unwrap();
+        stage.publish(message("comes too late")).await;
         assert_eq!(within_timeout("the refused commit", committed.recv()).await, Some(1));
         let lag = stage.lag().await;
         assert_eq!((lag.pending, lag.in_flight), (0, 1));
@@ -143,11 +146,11 @@ on_both_embedded! {
                 Verdict::Done
             }
         });
-        stage.bus.publish(message("running")).await.unwrap();
+        stage.publish(message("running")).await;
         assert_eq!(within_timeout("the running one", taken.recv()).await.unwrap(), "running");
         first.cancel.cancel();
         for n in 0..20 {
-            stage.bus.publish(message(n.to_string())).await.unwrap();
+            stage.publish(message(n.to_string())).await;
         }
         gate.add_permits(100);
         within_timeout("the end", first.task).await.unwrap();

@@ -59,7 +59,7 @@ async fn an_old_server_gets_single_publishes() {
 async fn a_batch_with_a_duplicate_inside_stores_the_others() {
     let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let known = message("known");
-    stage.bus.publish(known.clone()).await.unwrap();
+    stage.publish(known.clone()).await;
     let mut messages: Vec<_> = (0..50).map(|n| message(n.to_string())).collect();
     messages.insert(25, known);
     publish_all(&stage.bus, messages).await;
@@ -71,7 +71,7 @@ async fn a_batch_with_a_duplicate_inside_stores_the_others() {
 async fn a_wiped_server_is_set_up_again_without_a_restart() {
     let mut stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
-    stage.bus.publish(message("before")).await.unwrap();
+    stage.publish(message("before")).await;
     assert_eq!(text(&next(&mut deliveries).await), "before");
     let Backend::Nats(server) = &mut stage.backend else { unreachable!() };
     server.kill();
@@ -90,7 +90,8 @@ async fn without_a_server_a_publish_fails_in_time() {
     server.kill();
     let asked = std::time::Instant::now();
     stage.bus.publish(message("lost?")).await.unwrap_err();
-    assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+    // The client by itself would wait for ten seconds.
+    assert!(asked.elapsed() < Duration::from_secs(9), "took {:?}", asked.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,7 +164,7 @@ async fn what_the_server_gives_up_on_is_parked_too() {
         Verdict::Retry { after: Duration::from_millis(50), why: "never".into() }
     });
     let sent = message("given up");
-    stage.bus.publish(sent.clone()).await.unwrap();
+    stage.publish(sent.clone()).await;
     let parked = shelf.parked(1).await.remove(0);
     assert_eq!((parked.message.id, parked.attempts), (sent.id, 2));
     assert!(parked.last_error.contains("gave up after 2"), "{}", parked.last_error);
@@ -199,10 +200,10 @@ async fn what_the_server_gave_up_on_while_no_worker_ran_is_parked_at_the_next_st
     };
     let stranger = stream.update_consumer(limited).await.unwrap();
     let sent = message("given up");
-    stage.bus.publish(sent.clone()).await.unwrap();
+    stage.publish(sent.clone()).await;
     // Pulls of a client that settles nothing; the third one gets nothing and ends the message.
-    for delivered in [1, 1, 0] {
-        let messages = stranger.batch().max_messages(1).expires(Duration::from_millis(500)).messages().await.unwrap();
+    for (delivered, waits) in [(1, 30_000), (1, 30_000), (0, 500)] {
+        let messages = stranger.batch().max_messages(1).expires(Duration::from_millis(waits)).messages().await.unwrap();
         let messages: Vec<_> = messages.collect().await;
         assert_eq!(messages.len(), delivered);
         for message in messages {
@@ -245,7 +246,7 @@ async fn when_waiting_messages_hold_a_quarter_of_the_places_others_are_deferred(
         }
     });
     publish_all(&stage.bus, (0..30).map(|n| message(n.to_string())).collect()).await;
-    stage.bus.publish(message("fresh")).await.unwrap();
+    stage.publish(message("fresh")).await;
     within_timeout("the fresh one", ends.recv()).await.unwrap();
     // Four may wait in the bus at a time; the others went to the database at once.
     assert!(shelf.deferred(20).await.iter().all(|d| d.due_in == Duration::from_secs(5)));
@@ -255,7 +256,7 @@ async fn when_waiting_messages_hold_a_quarter_of_the_places_others_are_deferred(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_topology_changes_streams_and_consumers_in_place() {
     let stage = TestBus::open(Backend::nats().await, NEEDS).await;
-    stage.bus.publish(message("kept")).await.unwrap();
+    stage.publish(message("kept")).await;
     let changed = Needs { ack_wait_ms: 2500, max_ack_pending: 99, max_bytes: 8 << 20, ..NEEDS };
     let other = Bus::connect_with(&settings(&stage.backend, changed), None, topology(changed)).await.unwrap().0;
     let mut stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
@@ -272,7 +273,7 @@ async fn a_changed_topology_changes_streams_and_consumers_in_place() {
 async fn a_stream_that_refused_when_full_is_changed_in_place_to_drop_its_oldest() {
     let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let kept = Message::new(EVENT_SUBJECT, "kept");
-    stage.bus.publish(kept).await.unwrap();
+    stage.publish(kept).await;
     let nats = context(stage.nats()).await;
     let mut earlier = nats.get_stream("T_EVENTS").await.unwrap().cached_info().config.clone();
     earlier.discard = jetstream::stream::DiscardPolicy::New;
@@ -302,22 +303,28 @@ async fn a_stream_that_cannot_be_changed_in_place_stops_the_start() {
 /// Soon full, and soon past the duplicate window.
 const SMALL: Needs = Needs { max_bytes: 64 * 1024, duplicate_window_ms: 300, ..NEEDS };
 
-/// Publishes until the stream is full, and tells how many it took.
+/// Publishes until the stream is full, and tells how many it has.
 async fn fill(stage: &TestBus) -> u64 {
-    let mut taken = 0;
+    while publish_large(stage).await.is_ok() {}
+    stored(stage).await
+}
+
+/// What a publish says, which a busy machine may have to repeat.
+async fn publish_large(stage: &TestBus) -> Result<(), PublishError> {
+    let large = Message::new(SUBJECT, vec![b'x'; 4000]);
     loop {
-        match stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await {
-            Ok(()) => taken += 1,
-            Err(e) => break assert_eq!(e, PublishError::Full),
+        let outcome = stage.bus.publish(large.clone()).await;
+        if outcome != Err(PublishError::Timeout) {
+            assert!(matches!(outcome, Ok(()) | Err(PublishError::Full)), "{outcome:?}");
+            return outcome;
         }
     }
-    taken
 }
 
 /// What a publish says once everything in the stream is past the duplicate window and space may be sought again.
 async fn publish_when_all_is_old(stage: &TestBus) -> Result<(), PublishError> {
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await
+    publish_large(stage).await
 }
 
 async fn stored(stage: &TestBus) -> u64 {
@@ -364,8 +371,7 @@ async fn what_a_consumer_of_another_version_has_not_acknowledged_makes_no_room()
     // With it gone, the same messages make room.
     stream.delete_consumer("idle").await.unwrap();
     within_timeout("room", async {
-        while let Err(e) = stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await {
-            assert_eq!(e, PublishError::Full);
+        while publish_large(&stage).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
@@ -383,7 +389,7 @@ async fn acknowledged_messages_make_room_for_new_ones() {
         let large = Message::new(SUBJECT, vec![b'x'; 4000]);
         within_timeout("room", async {
             while let Err(e) = stage.bus.publish(large.clone()).await {
-                assert_eq!(e, PublishError::Full);
+                assert!(matches!(e, PublishError::Full | PublishError::Timeout), "{e}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })

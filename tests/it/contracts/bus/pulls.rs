@@ -85,10 +85,10 @@ async fn a_request_that_the_server_refuses_is_made_again_after_a_pause() {
     // Pauses of 100, 200, 400 and 800 ms lie between them.
     assert!(first.elapsed() >= Duration::from_millis(500), "five requests within {:?}", first.elapsed());
 
-    stage.bus.publish(message("for the other client")).await.unwrap();
+    stage.publish(message("for the other client")).await;
     let message_of_other = within_timeout("its message", taken.next()).await.unwrap().unwrap();
     message_of_other.ack().await.unwrap();
-    stage.bus.publish(message("for the workers")).await.unwrap();
+    stage.publish(message("for the workers")).await;
     assert_eq!(text(&next(&mut deliveries).await), "for the workers");
     consumer.stop().await;
 }

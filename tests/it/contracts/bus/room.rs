@@ -30,10 +30,12 @@ async fn percent(stage: &TestBus, stream: &str) -> u64 {
 /// Publishes until the stream is full, and answers with what it took.
 async fn fill(stage: &TestBus) -> Vec<Message> {
     let mut taken = Vec::new();
+    let mut next = large();
     loop {
-        let next = large();
         match stage.bus.publish(next.clone()).await {
-            Ok(()) => taken.push(next),
+            Ok(()) => taken.push(std::mem::replace(&mut next, large())),
+            // A busy machine: it is the same message again.
+            Err(PublishError::Timeout) => {}
             Err(e) => {
                 assert_eq!(e, PublishError::Full);
                 return taken;
@@ -65,7 +67,7 @@ async fn work_that_is_done_takes_no_room_and_its_key_stays(db: TestDb) {
     // Ten times what fits, within one duplicate window.
     for n in 0..160 {
         let next_one = large();
-        stage.bus.publish(next_one.clone()).await.unwrap_or_else(|e| panic!("after {n}: {e}"));
+        stage.publish(next_one.clone()).await;
         assert_eq!(next(&mut deliveries).await.message, next_one);
         sent.push(next_one);
         if n % 8 == 7 {
@@ -78,10 +80,10 @@ async fn work_that_is_done_takes_no_room_and_its_key_stays(db: TestDb) {
     assert_eq!((number(&db, bodies).await, number(&db, keys).await), (0, 160));
     // Each again, as a publisher does that received no answer: accepted, and delivered no second time.
     for again in &sent {
-        stage.bus.publish(again.clone()).await.unwrap();
+        stage.publish(again.clone()).await;
     }
     let marker = message("marker");
-    stage.bus.publish(marker.clone()).await.unwrap();
+    stage.publish(marker.clone()).await;
     assert_eq!(next(&mut deliveries).await.message.id, marker.id);
     until_done(&stage).await;
     assert_eq!(number(&db, keys).await, 161);
@@ -108,11 +110,12 @@ async fn what_is_outstanding_fills_a_stream_and_what_is_not_done_keeps_its_body(
 }
 
 async fn two_processes_that_finish_the_same_message_free_it_once(db: TestDb) {
-    let needs = Needs { ack_wait_ms: 300, ..SMALL };
+    // So long that no sign of life of the first takes its lease back.
+    let needs = Needs { ack_wait_ms: 60_000, ..SMALL };
     let (stage, db) = embedded(db, needs).await;
     let other = stage.other_process().await;
     let sent = large();
-    stage.bus.publish(sent.clone()).await.unwrap();
+    stage.publish(sent.clone()).await;
     // The first is slower than its lease and finishes after the second.
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = std::sync::Arc::clone(&gate);
@@ -139,12 +142,13 @@ async fn two_processes_that_finish_the_same_message_free_it_once(db: TestDb) {
 
 /// As the version before left it: acknowledged, with its body, and counted until it is pruned.
 async fn what_the_version_before_acknowledged_is_pruned_with_its_size(db: TestDb) {
-    let (stage, db) = embedded(db, Needs { duplicate_window_ms: 300, ..SMALL }).await;
+    let (stage, db) = embedded(db, SMALL).await;
     for _ in 0..4 {
-        stage.bus.publish(large()).await.unwrap();
+        stage.publish(large()).await;
     }
     db.execute("test", "DELETE FROM bus_deliveries", []).await.unwrap();
     assert!(counted(&db).await.0 > 16_000);
+    db.execute("test", "UPDATE bus_messages SET published_at_ms = 0", []).await.unwrap();
     // Another process prunes when it starts.
     within_timeout("the pruning", async {
         while number(&db, "SELECT COUNT(*) FROM bus_messages").await > 0 {
@@ -189,7 +193,7 @@ async fn a_consumer_with_little_work_holds_nothing_of_the_others(version: Versio
     };
     let rare = stream.create_consumer(rare).await.unwrap();
     let waiting = Message::new("t.in.main.other.wanted", "waits");
-    stage.bus.publish(waiting).await.unwrap();
+    stage.publish(waiting).await;
     let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
     let before = fill(&stage).await;
     assert!(percent(&stage, "T_IN").await >= 90);
@@ -204,7 +208,7 @@ async fn a_consumer_with_little_work_holds_nothing_of_the_others(version: Versio
             let new = large();
             match stage.bus.publish(new.clone()).await {
                 Ok(()) => return new,
-                Err(e) => assert_eq!(e, PublishError::Full),
+                Err(e) => assert!(matches!(e, PublishError::Full | PublishError::Timeout), "{e}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -235,7 +239,7 @@ async fn a_consumer_with_little_work_holds_nothing_of_the_others_on_an_old_nats(
 async fn a_stream_of_events_that_is_full_on_nats_is_said_to_drop() {
     let stage = TestBus::open(Backend::nats().await, SMALL).await;
     for _ in 0..40 {
-        stage.bus.publish(Message::new(EVENT_SUBJECT, vec![b'x'; 4000])).await.unwrap();
+        stage.publish(Message::new(EVENT_SUBJECT, vec![b'x'; 4000])).await;
     }
     assert!(percent(&stage, "T_EVENTS").await >= 90);
     assert_eq!(percent(&stage, "T_IN").await, 0);

@@ -11,8 +11,9 @@ use crate::harness::store::TestStore;
 
 const API: &str = "unifiedorder";
 /// Long, so that nothing depends on how fast the test is: it does not wait for its permits.
-const INTERVAL: Duration = Duration::from_millis(500);
-const LONG: Duration = Duration::from_secs(90);
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Permits are given for two minutes ahead at most.
+const LONG: Duration = Duration::from_secs(115);
 
 /// Takes one permit; when it may be used.
 async fn one(store: &Store) -> Instant {
@@ -42,7 +43,7 @@ on_both_databases! {
         let other = Store::open(&stage.db.settings()).await.unwrap();
         let take = async |store: &Store| {
             let mut at = Vec::new();
-            for _ in 0..30 {
+            for _ in 0..10 {
                 at.push(one(store).await);
             }
             at
@@ -50,9 +51,9 @@ on_both_databases! {
         let (mut all, others) = tokio::join!(take(&stage.store), take(&other));
         all.extend(others);
         all.sort();
-        let span = all[59].duration_since(all[0]);
-        // Each moment is known a little later than the database gave it.
-        assert!(span >= INTERVAL * 59 - INTERVAL * 3, "60 permits within {span:?}");
+        let span = all[19].duration_since(all[0]);
+        // Each moment is known a little later than the database gave it, and on a busy machine by seconds.
+        assert!(span >= INTERVAL * 19 - INTERVAL * 3, "20 permits within {span:?}");
         for window in all.windows(11) {
             let span = window[10].duration_since(window[0]);
             assert!(span >= INTERVAL * 7, "11 permits within {span:?}");
@@ -60,14 +61,14 @@ on_both_databases! {
     }
 
     async fn what_would_wait_too_long_takes_nothing(stage) {
-        let take = async |longest| stage.store.take_permits(&merchant(), API, (100, INTERVAL), longest).await.unwrap();
+        let take = async |longest| stage.store.take_permits(&merchant(), API, (20, INTERVAL), longest).await.unwrap();
         assert_eq!(take(Duration::ZERO).await, Permits::After(Duration::ZERO));
         for _ in 0..3 {
             let Permits::NotWithin(after) = take(Duration::from_millis(500)).await else { panic!("within 500 ms") };
-            assert!(after > Duration::from_millis(500) && after <= INTERVAL * 100, "{after:?}");
+            assert!(after > Duration::from_millis(500) && after <= INTERVAL * 20, "{after:?}");
         }
         let Permits::After(after) = take(LONG).await else { panic!("not within {LONG:?}") };
-        assert!(after <= INTERVAL * 100, "{after:?}: the refused ones took time");
+        assert!(after <= INTERVAL * 20, "{after:?}: the refused ones took time");
         // Another API has a rate of its own.
         let other = stage.store.take_permits(&merchant(), "orderquery", (1, INTERVAL), Duration::ZERO).await.unwrap();
         assert_eq!(other, Permits::After(Duration::ZERO));

@@ -107,15 +107,17 @@ async fn an_order_is_shown_with_the_money_that_it_had_at_that_moment() {
     let paid = change(&stage.recorded(1).await, 1, Fact::Paid(payment(1, 1, 100)));
     commit(&stage.store, &[paid], NOW).await.unwrap();
     let other = sea_orm::Database::connect(stage.db.url()).await.unwrap();
-    for change in ["UPDATE orders SET version = version + 1", "UPDATE orders SET refunded_fen = refunded_fen + 30"] {
+    let mut changes =
+        vec!["UPDATE orders SET refunded_fen = refunded_fen + 30", "UPDATE orders SET version = version + 1"];
+    while let Some(change) = changes.pop() {
         let read = stage.store.order(&merchant(), &order_no(1)).await.unwrap().unwrap();
         let held = other.begin().await.unwrap();
         held.execute_unprepared("LOCK TABLE refunds IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let store = stage.store.clone();
-        let reader = tokio::spawn(async move { store.with_money(std::sync::Arc::new(read)).await.unwrap() });
+        let reader = tokio::spawn(async move { store.with_money(std::sync::Arc::new(read)).await });
         let waiting = "pg_locks WHERE mode = 'AccessShareLock' AND NOT granted AND relation = 'refunds'::regclass";
         within_timeout("a reader that waits", async {
-            while stage.count(waiting).await == 0 {
+            while stage.count(waiting).await == 0 && !reader.is_finished() {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         })
@@ -123,7 +125,16 @@ async fn an_order_is_shown_with_the_money_that_it_had_at_that_moment() {
         held.execute_unprepared(change).await.unwrap();
         held.execute_unprepared("UPDATE payments SET class = 'returned'").await.unwrap();
         held.commit().await.unwrap();
-        let shown = within_timeout("a reader", reader).await.unwrap();
+        let shown = match within_timeout("a reader", reader).await.unwrap() {
+            Ok(shown) => shown,
+            // A busy machine held the lock for longer than a statement waits for it: once more.
+            Err(error) if error.is_of_one_statement() => {
+                other.execute_unprepared("UPDATE payments SET class = 'credited'").await.unwrap();
+                changes.push(change);
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
         let now = stage.store.order(&merchant(), &order_no(1)).await.unwrap().unwrap();
         assert_eq!((shown.order.order.version, shown.order.refunded), (now.order.version, now.refunded), "{change}");
         assert_eq!(shown.payments[0].class, PaymentClass::Returned, "{change}");

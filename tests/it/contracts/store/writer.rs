@@ -1,6 +1,6 @@
 //! The one writer: what shares a transaction, and what does not share its end.
 
-use std::time::Duration;
+use std::sync::{Arc, Barrier};
 
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, NotSet, Set};
@@ -9,6 +9,7 @@ use wxpay_worker::store::{Db, DbError, WriteTx};
 
 use crate::harness::db::TestDb;
 use crate::harness::sql::number;
+use crate::harness::within_timeout;
 
 async fn insert(tx: &WriteTx, key: &str) -> Result<(), DbError> {
     let sql = "INSERT INTO leases (name, holder, term, expires_at_ms) VALUES ($1, 'test', 1, 0)";
@@ -91,23 +92,31 @@ async fn of_writes_that_share_a_transaction_one_that_fails_is_rolled_back_alone(
 async fn a_transaction_that_the_database_ends_is_reported_to_all_of_it_and_the_next_one_works() {
     let test_db = TestDb::sqlite();
     let db = test_db.open().await;
-    let other = lock(&test_db);
-    // The first one waits for the lock; the others queue up behind it and share the next transaction.
-    let first = write(&db, "first");
-    let shared = async {
-        tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.unwrap_err();
-        let ends = db.write("test", (), |tx, ()| {
-            Box::pin(async move {
-                insert(tx, "lost").await?;
-                // As SQLite does by itself when the disk is full.
-                tx.execute_unprepared("ROLLBACK").await.map(drop)
-            })
-        });
-        let free = async { drop(other) };
-        tokio::join!(write(&db, "before"), ends, write(&db, "after"), free)
-    };
-    let (first, (before, ends, after, ())) = tokio::join!(first, shared);
-    first.unwrap();
+    // The first one holds the writer's thread; the others queue up behind it and share the next transaction.
+    let gates = Arc::new((Barrier::new(2), Barrier::new(2)));
+    let first = tokio::spawn({
+        let (db, gates) = (db.clone(), Arc::clone(&gates));
+        async move {
+            let write = db.write("test", gates, |tx, gates| {
+                gates.0.wait();
+                gates.1.wait();
+                Box::pin(insert(tx, "first"))
+            });
+            write.await
+        }
+    });
+    let begun = Arc::clone(&gates);
+    within_timeout("the first one", tokio::task::spawn_blocking(move || begun.0.wait())).await.unwrap();
+    let ends = db.write("test", (), |tx, ()| {
+        Box::pin(async move {
+            insert(tx, "lost").await?;
+            // As SQLite does by itself when the disk is full.
+            tx.execute_unprepared("ROLLBACK").await.map(drop)
+        })
+    });
+    let free = async { gates.1.wait() };
+    let (before, ends, after, _) = tokio::join!(write(&db, "before"), ends, write(&db, "after"), free);
+    first.await.unwrap().unwrap();
     for outcome in [before, ends, after] {
         assert!(matches!(outcome, Err(DbError::Unavailable(_))), "{outcome:?}");
     }
@@ -121,13 +130,9 @@ async fn a_write_that_panics_fails_alone_and_one_whose_caller_left_is_done() {
     let test_db = TestDb::sqlite();
     let db = test_db.open().await;
     let other = lock(&test_db);
-    let left = tokio::spawn({
-        let db = db.clone();
-        async move { write(&db, "left").await }
-    });
-    tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.unwrap_err();
-    left.abort();
-    assert!(left.await.unwrap_err().is_cancelled());
+    let mut left = Box::pin(write(&db, "left"));
+    assert!(futures_util::poll!(&mut left).is_pending(), "another process has the lock");
+    drop(left);
     drop(other);
     let panics = db.write("test", (), |_, ()| Box::pin(async { Err::<(), _>(panicking()) })).await;
     assert!(matches!(panics, Err(DbError::Defect(_))), "{panics:?}");

@@ -5,12 +5,16 @@ pub mod cluster;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use tempfile::TempDir;
+use wxpay_worker::bus::{Bus, Report, Topology};
+use wxpay_worker::config;
+use wxpay_worker::store::Db;
 
 use crate::deploy::Mounts;
 use crate::harness::ports::free_port;
-use crate::harness::{TEST_TIMEOUT, setting};
+use crate::harness::{TEST_TIMEOUT, is_late, setting};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +159,18 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Connects a bus; a server of a busy machine may not answer at first.
+pub async fn connected(settings: &config::Bus, db: Option<Db>, topology: Topology) -> (Bus, Report) {
+    let started = Instant::now();
+    loop {
+        match Bus::connect_with(settings, db.clone(), topology.clone()).await {
+            Ok(connected) => return connected,
+            Err(error) if started.elapsed() < TEST_TIMEOUT && is_late(&error.to_string()) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

@@ -237,7 +237,7 @@ impl TestService {
             listen = "127.0.0.1:{port}"
             public_url = "http://127.0.0.1:{port}"
             # A busy machine gets more time than a payer: few tests are about how soon parameters come.
-            order_wait_ms = 8000
+            order_wait_ms = 15000
             {server}
             [store]
             url = "{db}"

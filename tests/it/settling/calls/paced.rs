@@ -11,8 +11,8 @@ use crate::harness::service::{API_KEY, InProcess, TestService, answer, jsapi};
 use crate::harness::within_timeout;
 use crate::settling::on_both;
 
-/// Of the first pause, which is a second, a test on a busy machine sees the rest.
-const MOST_OF_IT: Duration = Duration::from_millis(600);
+/// The first pause. It is measured from before the call that brings it, so that a busy machine only makes it longer.
+const PAUSE: Duration = Duration::from_millis(980);
 
 impl InProcess {
     /// Requests an order without waiting for its pay parameters.
@@ -62,13 +62,13 @@ on_both! {
     async fn after_too_many_orders_the_next_one_comes_a_second_later_and_then_two(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.faults(throttling("unifiedorder", None)).await;
+        let begun = Instant::now();
         service.request("P100001").await;
         service.until_pause("unifiedorder", 1_000).await;
-        let begun = Instant::now();
         service.request("P100002").await;
         service.until_pause("unifiedorder", 2_000).await;
         let waited = begun.elapsed();
-        assert!(waited >= MOST_OF_IT, "the next call came after {waited:?}");
+        assert!(waited >= PAUSE, "the next call came after {waited:?}");
         // Longer than a worker waits: it is not called, and it is not lost.
         service.move_pauses(20_000).await;
         service.request("P100003").await;
@@ -88,7 +88,8 @@ on_both! {
     }
 
     async fn more_orders_than_the_rate_are_answered_202_and_placed_later(db: TestDb) {
-        let service = TestService::new().on(db).merchant("orders_per_second = 4").in_process().await;
+        // So few that a busy machine does not spread the requests over the time that all of them need.
+        let service = TestService::new().on(db).merchant("orders_per_second = 1").in_process().await;
         let begun = Instant::now();
         let order_nos: Vec<String> = (0..14).map(|n| format!("P2{n:05}")).collect();
         futures_util::future::join_all(order_nos.iter().map(|order_no| service.request(order_no))).await;
@@ -101,7 +102,7 @@ on_both! {
         for order_no in &order_nos {
             placed += service.orders_placed(order_no).await;
         }
-        let most = 1 + usize::try_from(begun.elapsed().as_millis() * 4 / 1000).unwrap();
+        let most = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap();
         assert!(placed <= most && placed < order_nos.len(), "{placed} placed, {most} allowed");
         for order_no in &order_nos {
             service.in_time(order_no).await;
@@ -118,16 +119,16 @@ on_both! {
         service.pay("P300002").await;
         service.faults(throttling("orderquery", Some(1))).await;
         // Its caller waits for an answer, and longer than the pause lasts.
+        let begun = Instant::now();
         let throttled = service.get("/v1/orders/P300001?refresh=1");
         let next = async {
             service.until_pause("orderquery", 1_000).await;
-            let begun = Instant::now();
             service.get("/v1/orders/P300002?refresh=1").await;
             service.until_state("P300002", "paid").await;
             begun.elapsed()
         };
         let (_, waited) = tokio::join!(throttled, next);
-        assert!(waited >= MOST_OF_IT, "the next query came after {waited:?}");
+        assert!(waited >= PAUSE, "the next query came after {waited:?}");
         // The other one is asked about again by its schedule.
         let next = service.stored("P300001").await.order.queries.next_at.unwrap();
         service.skip_to(next);
@@ -140,13 +141,13 @@ on_both! {
         service.paid("P400001").await;
         service.paid("P400002").await;
         service.faults(throttling("refund", Some(1))).await;
+        let begun = Instant::now();
         service.give_back_unheard("P400001", json!({"refund_no": "P4-a", "all": true})).await;
         service.until_pause("refund", 1_000).await;
-        let begun = Instant::now();
         service.give_back("P400002", json!({"refund_no": "P4-b", "all": true})).await;
         service.until_refunded("P4-b", "processing").await;
         let waited = begun.elapsed();
-        assert!(waited >= MOST_OF_IT, "the next refund came after {waited:?}");
+        assert!(waited >= PAUSE, "the next refund came after {waited:?}");
         service.poll_until("P4-a", "processing").await;
         for refund_no in ["P4-a", "P4-b"] {
             service.ends(refund_no, "SUCCESS").await;
@@ -174,14 +175,21 @@ on_both! {
 
     async fn without_calls_nothing_is_written(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
-        service.place("P600001").await;
         let sql = "SELECT MAX(reserved_until_us) FROM call_rates WHERE api = 'unifiedorder'";
-        let reserved = service.number(sql).await;
-        // Of the ten permits that were taken at once.
-        for n in 2..=9 {
-            service.place(&format!("P60000{n}")).await;
-        }
-        assert_eq!(service.number(sql).await, reserved, "a call costs no write");
+        // Ten permits are taken at once, and are good for ten seconds: a busy machine may need longer for its calls.
+        let five_without_a_write = async {
+            for round in 0.. {
+                service.place(&format!("P6{round:04}0")).await;
+                let reserved = service.number(sql).await;
+                for n in 1..=5 {
+                    service.place(&format!("P6{round:04}{n}")).await;
+                }
+                if service.number(sql).await == reserved {
+                    break;
+                }
+            }
+        };
+        within_timeout("five calls that cost no write", five_without_a_write).await;
         service.finish().await;
     }
 }

@@ -85,7 +85,7 @@ on_both! {
         service.place_unanswered("K150001").await;
         let refused = |s: &StoredOrder| s.order.attempts[0].setup_refusals == Some(0);
         service.until("refused", "K150001", refused).await;
-        let later = Clock::system().now().as_ms() + 50_000;
+        let later = Clock::system().now().as_ms() + 115_000;
         service.throttle(later).await;
         service.pass_times(40, 3).await;
         assert_eq!(service.stored("K150001").await.order.attempts[0].setup_refusals, Some(0));

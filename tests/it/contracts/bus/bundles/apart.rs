@@ -96,7 +96,7 @@ async fn publish_due(stage: &Stage, shelf: &Shelf, published: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_that_ends_its_worker_is_taken_apart_and_the_poison_alone_is_parked() {
-    let needs = Needs { ack_wait_ms: 1500, max_attempts: 3, ..NEEDS };
+    let needs = Needs { ack_wait_ms: 6000, max_attempts: 3, ..NEEDS };
     let stage = Stage::open(needs).await;
     let shelf = Shelf::new();
     let (mut consumer, mut dead, mut ends) = dies_of_poison(&stage.other_process().await, &shelf);

@@ -41,7 +41,7 @@ async fn a_worker_takes_as_many_bundles_as_it_has_places_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_whose_members_wait_for_a_place_is_not_given_to_another_process() {
-    let stage = Stage::open(Needs { ack_wait_ms: 1500, ..NEEDS }).await;
+    let stage = Stage::open(Needs { ack_wait_ms: 5000, ..NEEDS }).await;
     let shelf = Shelf::new();
     let (done, mut ends) = mpsc::unbounded_channel();
     let alone = done.clone();
@@ -49,7 +49,7 @@ async fn a_bundle_whose_members_wait_for_a_place_is_not_given_to_another_process
     let together: Together = Arc::new(move |deliveries| {
         let done = done.clone();
         Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
             deliveries.iter().for_each(|one| drop(done.send(text(one))));
             deliveries.iter().map(|_| Some(Verdict::Done)).collect()
         })

@@ -12,7 +12,7 @@ use wxpay_worker::secret::Secret;
 
 use crate::harness::bus::{Backend, Consumer, Needs, Shelf, message, next, settings, topology};
 use crate::harness::cable::Cable;
-use crate::harness::nats::NatsServer;
+use crate::harness::nats::{NatsServer, connected};
 use crate::harness::within_timeout;
 
 pub const BUNDLES: &str = "worker-bundles";
@@ -43,7 +43,7 @@ impl Stage {
         let backend = Backend::nats().await;
         let mut settings = settings(&backend, needs);
         change(&mut settings);
-        let (bus, _) = Bus::connect_with(&settings, None, with_bundles(needs)).await.unwrap();
+        let (bus, _) = connected(&settings, None, with_bundles(needs)).await;
         Stage { backend, bus, needs }
     }
 
@@ -103,7 +103,7 @@ impl Stage {
     pub async fn behind(&self, cable: &Cable) -> Bus {
         let mut settings = settings(&self.backend, self.needs);
         settings.url = Secret::new(format!("nats://{}", cable.address()));
-        Bus::connect_with(&settings, None, with_bundles(self.needs)).await.unwrap().0
+        connected(&settings, None, with_bundles(self.needs)).await.0
     }
 
     /// How often bundles were delivered.
@@ -113,7 +113,7 @@ impl Stage {
 
     /// As a worker's process that has just started.
     pub async fn other_process(&self) -> Bus {
-        Bus::connect_with(&settings(&self.backend, self.needs), None, with_bundles(self.needs)).await.unwrap().0
+        connected(&settings(&self.backend, self.needs), None, with_bundles(self.needs)).await.0
     }
 }
 

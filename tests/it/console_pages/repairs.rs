@@ -159,10 +159,10 @@ async fn the_page_of_a_day_shows_how_far_its_repair_is_and_stops_it() {
     assert_eq!(done.status, 200, "{}", done.words());
     let page = operator.page(&path).await;
     page.shows("running");
-    page.shows("Lines gone through 50 / 620");
+    page.shows("Lines processed 50 / 620");
     page.shows("Stop the repair");
     let seen = viewer.page(&path).await;
-    seen.shows("Lines gone through 50 / 620");
+    seen.shows("Lines processed 50 / 620");
     seen.hides("/repair/stop");
     assert_eq!(viewer.submit(&stop, &[("reason", "I am a viewer")]).await.status, 403);
     assert_eq!(operator.submit_without_token(&stop, &[("reason", "no token")]).await.status, 403);
@@ -187,10 +187,10 @@ async fn a_day_and_a_month_without_a_bill_are_asked_for() {
     let path = format!("/console/reconciliation/main/{day}");
     let viewer = User::log_in(&service, Role::Viewer, None).await;
     let page = viewer.page(&path).await;
-    page.shows("The bill of this day has not been asked for.");
+    page.shows("The bill of this day has not been fetched.");
     page.hides("/ask");
     let operator = User::log_in(&service, Role::Operator, None).await;
-    operator.page(&path).await.shows("Ask for the bill");
+    operator.page(&path).await.shows("Fetch the bill and compare");
     let today = service.clock.now().to_beijing_day();
     let ahead = operator.page(&format!("/console/reconciliation/main/{today}")).await;
     ahead.shows("not due");
@@ -199,7 +199,7 @@ async fn a_day_and_a_month_without_a_bill_are_asked_for() {
     service.until_compared(&day).await;
     let operator = User::log_in(&service, Role::Operator, None).await;
     let page = operator.page(&path).await;
-    for words in ["balanced", "Trades: bill = books holds", "Asked for by operator-false", "no bill of the account"] {
+    for words in ["balanced", "Trades: bill = books holds", "Requested by operator-false", "no fund-flow bill"] {
         page.shows(words);
     }
     for nothing in ["2026-02-30", "20260101", "x"] {

@@ -109,8 +109,8 @@ words! {
         repair_plan: "修复计划", "Repair plan";
         repair_result: "修复结果", "Result of the repair";
         repair_how: "账单本身不产生任何入账：系统向微信查询，以微信的答复为准。重复执行不会改变已入账的内容。",
-            "A bill moves no money: the repair asks WeChat, and only WeChat's answer is entered. Repairing twice changes \
-             nothing.";
+            "A bill moves no money: the repair asks WeChat, and only WeChat's answer is entered. Repairing \
+             twice changes nothing.";
         gone_through: "已处理行数", "Lines processed";
         repaired: "已修复", "Repaired";
         waits_for: "等待入账", "Lines awaiting WeChat";

@@ -14,9 +14,13 @@ words! {
         person: "需要处理", "Needs a person";
         nothing: "没有需要处理的事项。", "Nothing needs a person.";
         held: "挂起的支付", "held payments";
+        held_one: "挂起的支付", "held payment";
         unmatched: "没有订单的支付", "payments of no order";
+        unmatched_one: "没有订单的支付", "payment of no order";
         approvals: "待他人复核的申请", "requests wait for a second person";
+        approval: "待他人复核的申请", "request waits for a second person";
         dead_letters: "死信", "dead letters";
+        dead_letter: "死信", "dead letter";
         since: "最早", "first";
         fault: "微信拒绝该商户的配置", "WeChat refuses this merchant's setup";
         machinery: "运行状况", "Machinery";
@@ -29,9 +33,9 @@ words! {
         events_waiting: "待发布的事件", "Events to publish";
         jobs_failing: "失败的任务", "Jobs whose last run failed";
         leases: "持有的租约", "Leases held";
-        silent: "队列没有响应。", "The queue does not answer.";
+        silent: "队列没有响应。", "The queue does not respond.";
         at_least: "至少", "at least";
-        live: "每 5 秒更新", "Every 5 seconds";
+        live: "每 5 秒更新", "Updated every 5 seconds";
         view: "查看", "Open";
         no_merchants: "没有可见的商户。", "No merchant to show.";
         ends: "证书到期", "certificate ends";

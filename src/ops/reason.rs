@@ -151,9 +151,7 @@ impl ReasonClass {
                 "Compare v2_key with the merchant platform: if it differs, correct it and replay; if not, it is forged."
             }
             ReasonClass::Decrypt => "Compare v2_key with the merchant platform, correct it and replay.",
-            ReasonClass::Foreign => {
-                "Compare mch_id, the merchant's apps and its notify_url, correct them and replay."
-            }
+            ReasonClass::Foreign => "Compare mch_id, the merchant's apps and its notify_url, correct them and replay.",
             ReasonClass::Incomplete => {
                 "Report it; the payment is learnt by query. Replay it with a version that reads it."
             }

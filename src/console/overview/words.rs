@@ -24,7 +24,10 @@ words! {
         since: "最早", "first";
         fault: "微信拒绝该商户的配置", "WeChat refuses this merchant's setup";
         machinery: "运行状况", "Machinery";
-        count: "笔数", "count";
+        payment: "笔", "payment";
+        payments: "笔", "payments";
+        refund: "笔", "refund";
+        refunds: "笔", "refunds";
         queue: "各消费者的队列", "Queue by consumer";
         consumer: "消费者", "Consumer";
         pending: "等待", "Waiting";

@@ -148,13 +148,10 @@ impl ReasonClass {
             ReasonClass::ReturnCode => "Nothing was paid by it: discard it.",
             ReasonClass::Unsigned => "It is forged: discard it.",
             ReasonClass::Signature => {
-                "Compare v2_key with the merchant platform; after a correction replay it. With a correct key it \
-                 is forged."
+                "Compare v2_key with the merchant platform: if it differs, correct it and replay; if not, it is forged."
             }
-            ReasonClass::Decrypt => "Compare v2_key with the merchant platform; after a correction replay it.",
-            ReasonClass::Foreign => {
-                "Compare mch_id and the apps of the merchant, and its notify_url; after a correction replay it."
-            }
+            ReasonClass::Decrypt => "Compare v2_key with the merchant platform, correct it and replay.",
+            ReasonClass::Foreign => "Compare mch_id, the merchant's apps and its notify_url, correct them and replay.",
             ReasonClass::Incomplete => {
                 "Report it; the payment is learnt by query. Replay it with a version that reads it."
             }

@@ -462,6 +462,12 @@ describe('looks', () => {
         return [document.documentElement.scrollWidth, document.documentElement.clientWidth];
       }, screen);
       assert.ok(inside <= across, `${screen}: ${inside} > ${across}`);
+      const lines = await p.page.locator('#order-amount').evaluate((amount) => {
+        const range = document.createRange();
+        range.selectNodeContents(amount);
+        return new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size;
+      });
+      assert.equal(lines, 1, `${screen}: the order's amount is on ${lines} lines`);
       if (screen === 'unknown') await p.shows('text-200');
     }
     await p.page.reload();

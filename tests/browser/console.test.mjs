@@ -147,7 +147,7 @@ describe('the console', () => {
       await form.locator('input[name=openid]').fill(openid);
       await form.locator('textarea[name=reason]').fill('request 4711');
       await form.getByRole('button').click();
-      await page.getByText('What is erased cannot be had back.').waitFor();
+      await page.getByText('This cannot be undone.').waitFor();
       await shows('erase-payer');
       await page.locator('input[name=typed]').fill('nope');
       await page.locator('button.danger').click();
@@ -155,7 +155,7 @@ describe('the console', () => {
       await page.locator('input[name=typed]').fill(openid.slice(-4));
       await page.locator('button.danger').click();
       await page.waitForURL('**/console/payers/erasures/*');
-      await page.getByText('The erasure goes on in the background.').waitFor();
+      await page.getByText('The erasure runs in the background.').waitFor();
       assert.ok(!(await page.content()).includes(openid));
       await opens(new URL(page.url()).pathname);
       await shows('erasure');

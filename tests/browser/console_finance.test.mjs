@@ -101,7 +101,7 @@ describe('finance at the console', () => {
     await page.locator('.badge', { hasText: 'asked' }).first().waitFor();
     assert.ok(await page.getByText('FIN0000002').count() === 0, 'the result names lines');
     await shows('finance-repaired');
-    await page.getByRole('link', { name: 'In the audit' }).click();
+    await page.getByRole('link', { name: 'Audit record' }).click();
     await page.getByText(EVIL, { exact: false }).first().waitFor();
     // WeChat has no such payment: what is left is explained.
     await until('the comparison', async () => (await state()) === 'red');

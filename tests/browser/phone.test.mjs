@@ -108,7 +108,8 @@ describe('a desktop', () => {
     await p.sees('choosing');
     await p.orders();
     const sheet = await p.page.locator('#wechat-cashier dialog').boundingBox();
-    assert.ok(sheet.width <= 400, `the sheet is ${sheet.width} wide`);
+    const frame = await p.page.locator('#phone').boundingBox();
+    assert.ok(sheet.x > frame.x && sheet.x + sheet.width < frame.x + frame.width, `the sheet is ${sheet.width} wide`);
     await p.shows('sheet-desktop');
   });
 });
@@ -145,7 +146,7 @@ describe('the sheet and the receipt', () => {
     assert.equal(await value('#order-amount'), '¥20.00');
     assert.equal(await value('#order-transaction'), order.transaction_id);
     assert.equal(await value('#order-number'), order_no);
-    const at = await p.page.evaluate((time) => new Date(time).toLocaleString('zh-CN'), order.paid_at);
+    const at = await p.page.evaluate((time) => new Date(time).toLocaleString('zh-CN', { timeZone: 'Asia/Shanghai' }), order.paid_at);
     assert.equal(await value('#order-paid-at'), at);
     const [mark, size, fill, green] = await p.page.locator('#mark').evaluate((element) => {
       const button = getComputedStyle(document.getElementById('action')).backgroundColor;

@@ -16,6 +16,10 @@
 
   // On a phone the navigation is wider than the screen.
   document.querySelector("nav.places [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+  for (const here of all(".tabs [aria-current]")) {
+    const tabs = here.parentElement;
+    tabs.scrollLeft = here.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - here.offsetWidth) / 2;
+  }
 
   // "/" searches; j and k move through the rows of the list, Enter opens one.
   const rows = () => all("tr[data-href]");

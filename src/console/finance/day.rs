@@ -43,6 +43,8 @@ struct MissingPage {
     merchant: String,
     path: String,
     ledger: String,
+    /// The month's calendar.
+    month: String,
     /// Whether its bill can be asked for.
     is_over: bool,
     /// Whether WeChat no longer has it.
@@ -61,6 +63,8 @@ struct DayPage {
     lines: Vec<LineView>,
     path: String,
     ledger: String,
+    /// The month's calendar.
+    month: String,
     first: Option<String>,
     next: Option<String>,
     may_export: bool,
@@ -93,6 +97,7 @@ pub async fn get(app: Console, viewer: Viewer, Path(name): Path<Named>, query: F
                 merchant: merchant.key.to_string(),
                 path: links::reconciliation(&merchant.key, &name.1),
                 ledger: links::ledger(&merchant.key, &name.1),
+                month: month_of(&merchant.key, &name.1),
                 is_over: day.ends_at() <= frame.now,
                 is_explainable: is_explainable(day, None, frame.now),
                 frame,
@@ -116,11 +121,17 @@ pub async fn get(app: Console, viewer: Viewer, Path(name): Path<Named>, query: F
         first: after.map(|_| query.with_first(&path, "class", query.text("class"))),
         next: shown.next.map(|id| query.with(&path, "after", &id.to_string())),
         ledger: links::ledger(&proof.day.merchant, &proof.day.day),
+        month: month_of(&proof.day.merchant, &proof.day.day),
         path,
         may_export: viewer.may(Right::Export),
         proof,
         query,
     })
+}
+
+/// The calendar of a day's month, of its merchant.
+fn month_of(merchant: &MerchantKey, day: &str) -> String {
+    links::month(merchant, day.get(..7).unwrap_or(day))
 }
 
 /// Who asked, when it was compared, which of the three loops hold.

@@ -65,7 +65,7 @@ impl MendView {
         let (status, says) = match outcome.result.as_str() {
             "asked" => (
                 Status::Asked,
-                lang.pick("微信答复后入账，届时重新对账。", "Its answer settles as any other; then compare again.")
+                lang.pick("微信答复后入账，届时重新对账。", "WeChat's answer is entered; then compare again.")
                     .to_owned(),
             ),
             "entered" => (Status::Entered, lang.pick("已按微信的答复记账。", "WeChat confirmed it.").to_owned()),

@@ -8,8 +8,8 @@ words! {
         ledger_title: "账簿", "Ledger";
         day: "日期", "Day";
         today: "今天", "Today";
-        before: "前一天", "Day before";
-        after: "后一天", "Day after";
+        before: "前一天", "Previous day";
+        after: "后一天", "Next day";
         opening: "期初余额", "Opening";
         closing: "期末余额", "Closing";
         rows: "笔数", "Rows";
@@ -26,12 +26,13 @@ words! {
         file_xlsx: "导出 XLSX", "Export XLSX";
         calendar_title: "每日对账", "Reconciliation";
         month: "月份", "Month";
-        month_before: "上月", "Month before";
-        month_after: "下月", "Month after";
+        month_before: "上月", "Previous month";
+        month_after: "下月", "Next month";
         payments: "交易", "Payments";
         refunds: "退款", "Refunds";
         fees: "手续费", "Fees";
-        differences: "笔差异", "differing";
+        differences: "笔差异", "differences";
+        difference: "笔差异", "difference";
         bill: "微信账单", "Bill";
         ours: "账簿", "Our books";
         unexplained: "未解释", "Unexplained";
@@ -40,7 +41,7 @@ words! {
         note: "说明", "What explains it";
         resolve: "解释", "Explain";
         says_resolved: "已解释。", "The line is explained.";
-        says_not_open: "该行已处理，或当天已重新对账。", "The line is not open any more, or the day has another result.";
+        says_not_open: "该行已处理，或当天已重新对账。", "The line is no longer open, or the day was compared again.";
         no_merchants: "没有可见的商户。", "You see no merchant.";
         closed: "已关账", "Closed";
         close: "月末关账", "Close the month";
@@ -55,7 +56,7 @@ words! {
         says_closed: "已关账。", "The month is closed.";
         says_already: "该月之前已关账。", "The month was closed before.";
         not_settled: "以下日期须先处理，才能关账：", "These days must be settled first:";
-        to_calendar: "查看日历", "To the calendar";
+        to_calendar: "查看日历", "Back to the month";
         reopen: "重新打开", "Reopen";
         reopened: "曾关账，后重新打开", "Was closed and reopened";
         will_reopen: "该月的数字不再冻结，之前记入其他月份的调整将重新计入该月。原关账记录保留。",
@@ -66,20 +67,20 @@ words! {
         reopen_order: "只能重新打开最近关账的月份：", "Only the last closed month can be reopened:";
         loops: "三项核对", "Three loops";
         loop_trades: "交易对账：账单 = 账簿", "Trades: bill = books";
-        loop_funds: "资金对账：资金账单 = 交易 − 退款 − 手续费", "Funds: account = trades − refunds − fees";
+        loop_funds: "资金对账：资金账单 = 交易 − 退款 − 手续费", "Funds: fund flow = trades − refunds − fees";
         loop_balance: "余额：期末 = 期初 + 收入 − 支出", "Balance: closing = opening + income − expense";
         booked_other: "其他入账（提现等）", "Booked for other reasons";
-        not_seen: "没有资金账单", "no bill of the account";
-        asked_by: "发起人", "Asked for by";
+        not_seen: "没有资金账单", "no fund-flow bill";
+        asked_by: "发起人", "Requested by";
         by_schedule: "定时任务", "the schedule";
-        asked_at: "发起时间", "Asked for";
+        asked_at: "发起时间", "Requested";
         finished_at: "完成时间", "Compared";
         next_at: "下次尝试", "Next try";
-        working: "正在对账，本页自动更新。", "The day is being compared; this page keeps current.";
-        working_again: "正在按更新后的账簿重新对账。", "The day is being compared again with what the books have now.";
-        ask_bill: "获取账单并对账", "Ask for the bill";
+        working: "正在对账，本页自动更新。", "The day is being compared; this page updates itself.";
+        working_again: "正在按更新后的账簿重新对账。", "The day is being compared again with the updated books.";
+        ask_bill: "获取账单并对账", "Fetch the bill and compare";
         ask_again: "重新对账", "Compare again";
-        ask_month: "获取缺少的账单", "Ask for the missing bills";
+        ask_month: "获取缺少的账单", "Fetch the missing bills";
         says_asked: "已开始对账。", "The day will be compared.";
         says_under_way: "该日正在对账。", "The day is being compared already.";
         says_not_over: "该日尚未结束。", "The day is not over.";
@@ -100,22 +101,22 @@ words! {
             "The day is balanced or explained, is being compared, or has open lines.";
         says_none_missing: "没有缺少的账单。", "No bill is missing.";
         days_asked: "天已开始对账。", "days will be compared.";
-        never_asked: "尚未获取该日的账单。", "The bill of this day has not been asked for.";
+        never_asked: "尚未获取该日的账单。", "The bill of this day has not been fetched.";
         when_due: "微信于次日 10:00 提供账单，系统届时自动获取。",
-            "WeChat has it at ten in the morning of the next day; the service then asks for it by itself.";
+            "WeChat has it from 10:00 Beijing time the next day; the service then fetches it by itself.";
         to_ledger: "当天账簿", "The day's books";
         repair: "修复", "Repair";
         repair_plan: "修复计划", "Repair plan";
         repair_result: "修复结果", "Result of the repair";
         repair_how: "账单本身不产生任何入账：系统向微信查询，以微信的答复为准。重复执行不会改变已入账的内容。",
-            "A bill moves no money: WeChat is asked, and its answer settles as any other. A repair that is made again \
-             changes nothing.";
-        gone_through: "已处理行数", "Lines gone through";
+            "A bill moves no money: the repair asks WeChat, and only WeChat's answer is entered. Repairing \
+             twice changes nothing.";
+        gone_through: "已处理行数", "Lines processed";
         repaired: "已修复", "Repaired";
-        waits_for: "等待入账", "Waits for";
+        waits_for: "等待入账", "Lines awaiting WeChat";
         updated_at: "更新时间", "Updated";
         stop: "停止修复", "Stop the repair";
-        stop_note: "已修复的行保持不变，其余的行仍待处理。", "What was repaired stays; the other lines stay open.";
+        stop_note: "已修复的行保持不变，其余的行仍待处理。", "Repaired lines stay repaired; the others stay open.";
         stopped_by: "停止人", "Stopped by";
         says_stopped: "修复已停止。", "The repair is stopped.";
         says_not_under_way: "修复已结束。", "The repair was over already.";
@@ -123,7 +124,7 @@ words! {
         asked_again: "将再次查询", "it is asked again";
         mixed: "该结果由旧版本计算，未区分币种，金额不予显示。重新对账后显示。",
             "An earlier version added up several currencies: its sums are not shown. Compare the day again.";
-        would_do: "将执行", "Would do";
+        would_do: "将执行", "Planned action";
         why: "原因", "Why";
         nothing_to_repair: "没有可以修复的差异。", "There is nothing to repair.";
         only_note: "以下差异只能由人员说明：", "These can only be explained by a note:";
@@ -131,8 +132,9 @@ words! {
         wrong_count: "输入的行数不符，未执行任何操作。", "That is not how many lines there are: nothing was done.";
         shown_of: "显示前", "the first";
         lines_word: "行", "lines";
+        line_word: "行", "line";
         result: "结果", "Result";
-        audit: "审计记录", "In the audit";
+        audit: "审计记录", "Audit record";
         to_day: "返回当天", "Back to the day";
         refused_by_wechat: "未能修复", "not repaired";
         on_day: "对方日期", "on";

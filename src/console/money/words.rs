@@ -4,15 +4,15 @@ words! {
     MoneyWords {
         held_title: "挂起资金", "Held money";
         held_note: "微信已收款，但不计入订单的支付：迟到、重复、金额不符，或没有对应的订单。由人决定接受或退款。",
-            "Payments that WeChat took and no order counts: late, twice, of another amount, or of no order. A person \
-             accepts them or gives them back.";
+            "Payments that WeChat took but no order is credited with: late, duplicate, of another amount, or of no \
+             order. A person accepts each or gives it back.";
         held_empty: "没有挂起的支付。", "No held payments.";
         refunds_title: "退款", "Refunds";
         refunds_empty: "没有退款。", "No refunds.";
-        transaction: "微信支付单号", "WeChat's number";
+        transaction: "微信支付单号", "Transaction";
         paid_at: "支付时间", "Paid";
         refund_no: "退款单号", "Refund number";
-        asked_at: "申请时间", "Asked for";
+        asked_at: "申请时间", "Requested";
         origin: "来源", "From";
         give_back: "退还", "Give back";
         why_late: "迟到", "late";
@@ -26,13 +26,13 @@ words! {
         origin_console: "微信商户平台", "merchant platform";
         approvals_title: "复核", "Approvals";
         approvals_note: "超过设定金额的入账或退款，须由另一人复核后才会执行；申请人自己不能复核。",
-            "Money above a set amount is credited or refunded once another person approves it, never by who asked.";
+            "Money above a set amount is credited or refunded only once another person than the requester approves it.";
         approvals_empty: "没有待复核的申请。", "Nothing waits for a second person.";
         only_waiting: "待复核", "Waiting";
         what: "操作", "What";
         kind_accept: "接受入账", "Credit";
         kind_refund: "退款", "Refund";
-        asked_by: "申请人", "Asked for by";
+        asked_by: "申请人", "Requested by";
         decision: "复核", "Decision";
         approve: "批准", "Approve";
         refuse: "拒绝", "Refuse";

@@ -18,7 +18,7 @@ words! {
         verified_by: "验签密钥", "Verified by";
         from_addr: "来源地址", "From address";
         any: "任意编号", "Any number";
-        body: "内容（已脱敏）", "Message, masked";
+        body: "内容（已脱敏，金额单位为分）", "Message, masked (amounts in fen)";
         unreadable: "内容无法解析，不予显示。", "The message cannot be parsed and is not shown.";
         headers: "请求头", "Headers";
         changes: "引起的变更", "What it changed";

@@ -73,7 +73,7 @@ words! {
         result: "结果", "Result";
         reason: "原因", "Reason";
         origin: "发起方", "Origin";
-        raw: "原文（已脱敏）", "Message, masked";
+        raw: "原文（已脱敏，金额单位为分）", "Message, masked (amounts in fen)";
         curl: "复制为 curl（沙箱）", "Copy as curl for the sandbox";
         audit: "操作审计", "Audit of this order";
         refreshed: "微信已答复。", "WeChat answered.";
@@ -90,7 +90,7 @@ words! {
              it can be refunded.";
         accepted: "款项已入账。", "The payment is credited.";
         accepted_before: "款项此前已入账，没有变更。", "The payment was credited before: nothing changed.";
-        awaits: "金额较大，须由另一人复核后入账。", "It takes a second person: it is credited once approved.";
+        awaits: "金额较大，须由另一人复核后入账。", "It needs a second person: it is credited once approved.";
         given_back: "款项正在退回或已退回付款人。", "The payment goes back to the payer, or went back.";
         foreign: "款项币种或收款方不符，只能退还。",
             "The payment is in another currency or went to another recipient: it can only be given back.";

@@ -140,6 +140,11 @@ impl OverviewPage {
         if *class == PaymentClass::Held { self.t.held } else { self.t.unmatched }
     }
 
+    /// The same of a single payment.
+    fn waits_one(&self, class: &PaymentClass) -> &'static str {
+        if *class == PaymentClass::Held { self.t.held_one } else { self.t.unmatched_one }
+    }
+
     fn group_link(&self, group: &DeadLetterGroup) -> String {
         format!("/console/dead-letters?reason={}", group.reason)
     }

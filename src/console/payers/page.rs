@@ -137,7 +137,7 @@ fn waits(t: &'static PayerWords, counts: &Counts) -> String {
     };
     let counted = counts.iter().map(|(name, count)| match name.as_str() {
         "last_pass" => t.last_pass.to_owned(),
-        name => format!("{count} {}", word(name)),
+        name => format!("{}: {count}", word(name)),
     });
     counted.collect::<Vec<_>>().join(", ")
 }

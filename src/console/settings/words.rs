@@ -19,25 +19,25 @@ words! {
         seen: "最近活动", "Last seen";
         address: "地址", "Address";
         agent: "浏览器", "Browser";
-        end: "结束", "End";
+        end: "结束会话", "End session";
         this_one: "当前会话", "this session";
         users: "用户与角色", "Users and roles";
         role: "角色", "Role";
         rights: "额外权限", "Rights beyond the role";
         limited: "可见商户", "Merchants";
-        all_merchants: "全部商户，包括以后新增的", "all merchants, those to come too";
+        all_merchants: "全部商户，包括以后新增的", "all merchants, including future ones";
         some_merchants: "仅以下商户", "only these";
         no_merchant: "请至少选择一个商户，或选择全部商户。没有任何改动。",
-            "Choose a merchant at least, or all merchants. Nothing was changed.";
+            "Choose at least one merchant, or all merchants. Nothing was changed.";
         password_set: "密码设置", "Password set";
         not_yet: "尚未设置", "not yet";
         invite: "邀请用户", "Invite a user";
         name: "用户名", "User name";
         name_rule: "字母、数字和 . _ - @，最多 64 个字符。", "Letters, digits and . _ - @, at most 64.";
-        create_link: "创建邀请链接", "Make an invitation";
-        new_link: "创建新的密码链接", "Make a link for another password";
+        create_link: "创建邀请链接", "Create an invitation";
+        new_link: "创建新的密码链接", "Create a link for a new password";
         link_title: "邀请链接", "Invitation";
-        link_note: "此链接只显示一次，只能使用一次，15 分钟内有效。", "Shown once, good once, for 15 minutes.";
+        link_note: "此链接只显示一次，只能使用一次，15 分钟内有效。", "Shown only once, for one use within 15 minutes.";
         edit: "编辑", "Edit";
         remove: "移除用户", "Remove the user";
         remove_note: "该用户的会话将立即结束。", "The user's sessions end at once.";
@@ -45,15 +45,15 @@ words! {
         mch_id: "商户号", "mch_id";
         apps: "应用", "Apps";
         key: "密钥指纹", "Key fingerprint";
-        previous: "旧密钥", "Key before";
+        previous: "旧密钥", "Previous key";
         until: "有效至", "until";
-        policy: "迟到 / 重复", "Late / twice";
+        policy: "迟到 / 重复", "Late / second payment";
         certificate: "证书到期", "Certificate ends";
         no_certificate: "未配置", "not configured";
         api_keys: "API 密钥", "API keys";
         api_keys_note: "文件中的密钥在配置文件中管理；数据库中的密钥通过 /v1/ops/keys 创建。撤销立即生效，不能恢复。",
-            "Those of the file are managed there; those of the database are made at /v1/ops/keys. Revoking one counts \
-             at once and cannot be undone.";
+            "Keys of the file are managed there; keys of the database are created at /v1/ops/keys. A key is revoked at \
+             once, and this cannot be undone.";
         of_file: "配置文件", "file";
         of_database: "数据库", "database";
         origin: "来源", "Kept in";
@@ -66,6 +66,7 @@ words! {
         revoked_now: "密钥已撤销。", "The key is revoked.";
         scopes: "权限范围", "Scopes";
         cap: "每日退款上限", "Daily refund cap";
+        key_name: "名称", "Name";
         hashes: "散列", "Hashes";
         saved: "已保存。", "Saved.";
         removed: "用户已移除。", "The user is removed.";

@@ -104,7 +104,7 @@ fn facts(frame: &Frame, t: &'static Texts, view: &View) -> Facts {
             (t.merchant, Cell::Text(endpoint.merchant.to_string())),
             (t.url, Cell::Code(endpoint.url.clone())),
             (t.description, Cell::Text(endpoint.description.clone())),
-            (t.event, Cell::Text(events)),
+            (t.taken, Cell::Text(events)),
             (t.rate, Cell::Text(format!("{rate} ({} {})", t.of_last, health.attempts))),
             (t.pending, Cell::Text(health.pending.to_string())),
             (t.failed, Cell::Text(health.failed.to_string())),

@@ -8,7 +8,7 @@ words! {
     Texts {
         title: "Webhook", "Webhooks";
         note: "事件按订单顺序推送到商户自己的地址，失败后在一天内重试。",
-            "Events are posted to the merchants' own addresses, in order per order, and tried again for a day.";
+            "Events are sent to the merchants' own URLs, in sequence for each order, and retried for a day.";
         none: "还没有端点。", "No endpoints yet.";
         endpoint: "端点", "Endpoint";
         url: "地址", "URL";
@@ -17,7 +17,7 @@ words! {
         format_wecom: "企业微信群机器人（地址须含 key）", "WeCom group robot (the address with its key)";
         format_mail: "邮件（mailto:，须配置邮件服务器）", "Mail (mailto:, with a mail server configured)";
         says_made: "已创建。机器人的密钥已加密保存，不再显示。",
-            "Made. A robot's key is kept sealed and is not shown again.";
+            "Created. A robot's key is kept sealed and is not shown again.";
         description: "说明", "Description";
         events: "事件（每行一个，空为全部）", "Events, one a line (empty: all)";
         all_events: "全部", "all";
@@ -33,40 +33,42 @@ words! {
         why_gone: "接收方回答 410", "the receiver answered 410";
         why_failing: "长时间没有成功", "no success for too long";
         hint: "停用期间的事件不会丢失：启用后从中断处继续。",
-            "Nothing is lost while it is disabled: once enabled, it goes on where it stopped.";
-        hint_failed: "已放弃的投递可以恢复。", "What was given up can be recovered.";
+            "No event is lost while it is disabled: once enabled, delivery goes on where it stopped.";
+        hint_failed: "已放弃的投递可以恢复。", "Failed deliveries can be recovered.";
         create: "新建端点", "New endpoint";
         make: "创建", "Create";
         change: "修改端点", "Change the endpoint";
-        change_note: "待投递的事件将发送到新地址。", "What is pending goes to the new address.";
+        change_note: "待投递的事件将发送到新地址。", "Pending events go to the new URL.";
         save: "保存", "Save";
         says_changed: "端点已修改。", "The endpoint is changed.";
         enable: "启用", "Enable";
         disable: "停用", "Disable";
         test: "发送测试", "Send a test";
         recover: "恢复失败的投递", "Recover failed deliveries";
-        since: "范围", "Made within";
+        since: "范围", "Created within";
         hours_24: "24 小时", "24 hours";
         days_7: "7 天", "7 days";
-        everything: "全部", "all that are kept";
+        everything: "全部", "all kept";
         rotate: "轮换密钥", "Rotate the secret";
         delete: "删除端点", "Delete the endpoint";
-        delete_note: "待投递的事件将被取消，无法恢复。", "What is pending is cancelled, and cannot be recovered.";
+        delete_note: "待投递的事件将被取消，无法恢复。", "Pending deliveries are cancelled and cannot be recovered.";
         why: "原因", "Reason";
         secret: "签名密钥", "Signing secret";
         secret_note: "此密钥只显示这一次。轮换后旧密钥在 24 小时内继续签名。",
-            "It is shown this once. After a rotation the old one signs beside it for 24 hours.";
+            "Copy it now: it is shown only once. After a rotation the old one signs beside it for 24 hours.";
         deliveries: "投递", "Deliveries";
         attempts: "尝试", "Attempts";
         no_deliveries: "没有投递。", "No deliveries.";
         no_attempts: "没有尝试。", "No attempts.";
         event: "事件", "Event";
-        made: "产生于", "Made";
+        taken: "事件", "Events";
+        made: "产生于", "Created";
         tries: "次数", "Attempts";
-        last_error: "最近的错误", "Last error";
+        last_error: "最近的答复", "Last answer";
         at: "时间", "At";
         outcome: "结果", "Outcome";
         answer: "答复", "Answer";
+        body: "内容", "Body";
         request: "请求", "Request";
         took: "耗时", "Took";
         bytes: "字节", "bytes";
@@ -82,7 +84,7 @@ words! {
         says_no_key: "未配置 webhooks.key_file 或 web.session_key_file。",
             "Neither webhooks.key_file nor web.session_key_file is configured.";
         bad_events: "无法识别的事件类型", "This is no event type";
-        created_by: "创建人", "Made by";
+        created_by: "创建人", "Created by";
         merchant: "商户", "Merchant";
     }
 }

@@ -30,6 +30,9 @@ let press = null;
 /** Fen as yuan, without ever being a fraction. */
 export const yuan = (fen) => `¥${Math.trunc(fen / 100)}.${String(fen % 100).padStart(2, '0')}`;
 
+/** A moment in Beijing's time, as WeChat's own pages have it, wherever the phone is. */
+const beijing = (at) => new Date(at).toLocaleString('zh-CN', { timeZone: 'Asia/Shanghai' });
+
 /** The name of the screen that is shown. */
 export const shown = () => document.body.dataset.screen;
 
@@ -65,7 +68,7 @@ function fill(order) {
   element('order-goods').textContent = order.description ?? '—';
   element('order-amount').textContent = Number.isInteger(order.amount_fen) ? yuan(order.amount_fen) : '—';
   element('order-state').textContent = STATES[order.state] ?? '确认中';
-  element('order-paid-at').textContent = order.paid_at ? new Date(order.paid_at).toLocaleString('zh-CN') : '—';
+  element('order-paid-at').textContent = order.paid_at ? beijing(order.paid_at) : '—';
   element('order-transaction').textContent = order.transaction_id ?? '—';
   element('order-number').textContent = order.order_no;
 }

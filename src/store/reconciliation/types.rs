@@ -118,7 +118,7 @@ pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbEr
     let work: String = row.get("work")?;
     let json = |column: &'static str| row.get::<String>(column);
     let at = |column: &str| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Timestamp::from_ms));
-    Ok(Reconciliation {
+    let mut found = Reconciliation {
         merchant: MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?,
         day: row.get("day")?,
         work: Work::parse(&work).ok_or_else(|| unknown("work", &work))?,
@@ -154,7 +154,10 @@ pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbEr
         started_at: at("started_at_ms")?,
         finished_at: at("finished_at_ms")?,
         next_at: at("next_at_ms")?,
-    })
+    };
+    // Lines may have been explained since the run.
+    found.loops.trades.holds = found.result().is_some_and(|state| state != DayState::Red);
+    Ok(found)
 }
 
 fn others(text: Option<String>) -> Result<Others, DbError> {

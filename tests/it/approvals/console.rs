@@ -43,7 +43,7 @@ async fn a_user_asks_and_another_approves_on_the_page() {
     let own = operator.page("/console/approvals").await.text;
     assert!(own.contains("value=\"withdraw\"") && !own.contains("value=\"approve\""), "who asked withdraws at most");
     let overview = admin.whole_overview(&service).await;
-    overview.shows("1 requests wait for a second person");
+    overview.shows("1 request waits for a second person");
     let page = admin.page("/console/approvals").await;
     page.shows("¥0.80");
     page.shows("Refund credited");

@@ -57,7 +57,7 @@ async fn the_overview_counts_the_day_and_held_money_names_its_reason() {
     stage.skip(5);
     let day = whole_overview(&stage, &mut browser).await;
     assert!(day.contains("<strong><span class=\"money\">¥"), "{day}");
-    assert!(day.contains("</strong><small>count 1</small>"), "one payment: {day}");
+    assert!(day.contains("</strong><small>1 payment</small>"), "one payment: {day}");
     assert!(!day.contains("no payment yet"));
     for path in ["/console/held", "/console/refunds", "/console/jobs", "/console/audit", "/console/settings"] {
         assert_eq!(browser.get(path).await.status, 200, "{path}");

@@ -90,6 +90,9 @@ async fn a_day_is_a_proof_and_an_open_line_is_explained_by_a_note() {
     for words in ["¥13.00", "missing here", "−¥3.00", "¥10.00", "¥7.80", "4200009", "red"] {
         page.shows(words);
     }
+    page.shows("Trades: bill = books red");
+    let month = format!("/console/reconciliation?merchant=main&month={}", &day[..7]);
+    assert_eq!(page.link("Back to the month"), month);
     page.hides("name=\"note\"");
     viewer.page(&format!("{path}?class=fee")).await.shows("No line differs.");
     viewer.page("/console/reconciliation").await.shows("red");
@@ -102,6 +105,7 @@ async fn a_day_is_a_proof_and_an_open_line_is_explained_by_a_note() {
     let page = operator.page(&path).await;
     page.shows("a shop of another system");
     page.shows("explained");
+    page.shows("Trades: bill = books holds");
     page.hides("name=\"note\"");
     assert_eq!(operator.submit(&resolve, &[("note", "once more")]).await.status, 303);
     assert_eq!(service.number("SELECT open_lines FROM reconciliations").await, 0);

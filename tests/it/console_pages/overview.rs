@@ -102,9 +102,9 @@ fn minutes_that_lack_payments_say_so() {
         [Lang::En, Lang::Zh].map(|lang| Chart::new(&minutes, lang).to_string())
     };
     let ([en, zh], [whole, _]) = (chart(true), chart(false));
-    assert!(en.contains("count at least 50000") && en.contains("the first minutes lack some"), "{en}");
+    assert!(en.contains("at least 50000 payments") && en.contains("the first minutes lack some"), "{en}");
     assert!(zh.contains("至少 50000") && zh.contains("不完整"), "{zh}");
-    assert!(whole.contains("count 50000") && !whole.contains("at least"), "{whole}");
+    assert!(whole.contains("50000 payments") && !whole.contains("at least"), "{whole}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +112,7 @@ async fn the_page_shows_money_per_minute_tokens_database_and_queue_as_of_five_se
     let service = service().in_process().await;
     let user = User::log_in(&service, Role::Viewer, None).await;
     let quiet = user.whole_overview(&service).await;
-    for text in ["SQLite: takes writes", "embedded in the database: answers", "Last hour ¥0.00 count 0"] {
+    for text in ["SQLite: takes writes", "embedded in the database: answers", "Last hour ¥0.00 0 payments"] {
         quiet.shows(text);
     }
     service.place("M100001").await;
@@ -120,7 +120,7 @@ async fn the_page_shows_money_per_minute_tokens_database_and_queue_as_of_five_se
     service.until_state("M100001", "paid").await;
     service.skip(5);
     let paid = user.whole_overview(&service).await;
-    paid.shows("Last hour ¥1.00 count 1 Highest minute ¥1.00");
+    paid.shows("Last hour ¥1.00 1 payment Highest minute ¥1.00");
     assert_eq!(paid.text.matches("<rect x=").count(), 1, "{}", paid.text);
     let sql = "INSERT INTO platform_tokens (app, kind, report_refreshes, failures, next_try_at_ms, degraded_since_ms,
                                             degraded_reason, degraded_code)
@@ -147,11 +147,11 @@ async fn what_cannot_be_read_now_is_as_it_was_and_the_rest_is_there() {
     service.pay("M200001").await;
     service.until_state("M200001", "paid").await;
     service.skip(6);
-    user.whole_overview(&service).await.shows("Last hour ¥1.00 count 1");
+    user.whole_overview(&service).await.shows("Last hour ¥1.00 1 payment");
     // The days and the minutes are read from it, the database and the jobs are not.
     service.alter("ALTER TABLE payments RENAME TO payments_away").await;
     service.skip(6);
-    let texts = ["SQLite: takes writes", "Last hour ¥1.00 count 1", "Not read just now: as of 20", "s ago)"];
+    let texts = ["SQLite: takes writes", "Last hour ¥1.00 1 payment", "Not read just now: as of 20", "s ago)"];
     user.overview_with(&service, &texts).await;
     // The user that has not seen them yet.
     let other = User::log_in(&service, Role::Viewer, Some(&["main"])).await;
@@ -162,7 +162,7 @@ async fn what_cannot_be_read_now_is_as_it_was_and_the_rest_is_there() {
     service.skip(6);
     for user in [&user, &other] {
         let page = user.whole_overview(&service).await;
-        page.shows("Last hour ¥1.00 count 1");
+        page.shows("Last hour ¥1.00 1 payment");
         page.hides("Not read just now");
         page.hides("Not known");
     }

@@ -160,7 +160,7 @@ async fn the_page_of_a_day_shows_how_far_its_repair_is_and_stops_it() {
     // Fifty at most: on a busy machine the request's time may be over before.
     let lines = service.number("SELECT done FROM reconciliation_repairs").await;
     assert!((1..=50).contains(&lines), "{lines}");
-    let through = format!("Lines gone through {lines} / 620");
+    let through = format!("Lines processed {lines} / 620");
     let page = operator.page(&path).await;
     page.shows("running");
     page.shows(&through);
@@ -191,10 +191,10 @@ async fn a_day_and_a_month_without_a_bill_are_asked_for() {
     let path = format!("/console/reconciliation/main/{day}");
     let viewer = User::log_in(&service, Role::Viewer, None).await;
     let page = viewer.page(&path).await;
-    page.shows("The bill of this day has not been asked for.");
+    page.shows("The bill of this day has not been fetched.");
     page.hides("/ask");
     let operator = User::log_in(&service, Role::Operator, None).await;
-    operator.page(&path).await.shows("Ask for the bill");
+    operator.page(&path).await.shows("Fetch the bill and compare");
     let today = service.clock.now().to_beijing_day();
     let ahead = operator.page(&format!("/console/reconciliation/main/{today}")).await;
     ahead.shows("not due");
@@ -203,7 +203,7 @@ async fn a_day_and_a_month_without_a_bill_are_asked_for() {
     service.until_compared(&day).await;
     let operator = User::log_in(&service, Role::Operator, None).await;
     let page = operator.page(&path).await;
-    for words in ["balanced", "Trades: bill = books holds", "Asked for by operator-false", "no bill of the account"] {
+    for words in ["balanced", "Trades: bill = books holds", "Requested by operator-false", "no fund-flow bill"] {
         page.shows(words);
     }
     for nothing in ["2026-02-30", "20260101", "x"] {

@@ -32,6 +32,7 @@ async fn a_refused_notification_settles_once_by_the_forms() {
     order.shows("No key of the merchant verifies the signature.");
     order.shows("Notifications that name this order were refused.");
     order.shows("openid: ***");
+    order.shows("Message, masked (amounts in fen)");
     let refused = user.page("/console/notifications?verdict=refused").await;
     refused.shows("C100001");
     refused.shows("signature");

@@ -73,7 +73,7 @@ async fn an_administrator_sees_what_goes_and_types_the_end_of_the_openid() {
     let typed = |end: &'static str| [asked[0], asked[1], asked[2], ("typed", end)];
     let preview = user.submit(ERASE, &asked).await;
     assert_eq!(preview.status, 200, "{}", preview.words());
-    for text in [OPENID, "request 4711", "At once: sessions", "What is erased cannot be had back."] {
+    for text in [OPENID, "request 4711", "At once: sessions", "This cannot be undone."] {
         preview.shows(text);
     }
     let wrong = user.submit(ERASE, &typed("S6o1")).await;
@@ -92,11 +92,11 @@ async fn an_administrator_sees_what_goes_and_types_the_end_of_the_openid() {
     service.until_erasure_is("waiting").await;
     for path in [PAGE.to_owned(), format!("/console/payers/erasures/{id}")] {
         let page = user.page(&path).await;
-        for text in [payer.as_str(), "waiting", "1 orders that may be paid", "request 4711", "admin-false"] {
+        for text in [payer.as_str(), "waiting", "orders that can be paid: 1", "request 4711", "admin-false"] {
             page.shows(text);
         }
         page.hides(OPENID);
-        user.get_in_chinese(&path).await.shows("1 可支付的订单");
+        user.get_in_chinese(&path).await.shows("可支付的订单: 1");
     }
     let page = user.page(&format!("/console/payers/erasures/{id}")).await;
     user.page(&page.link("Audit record")).await.shows(&payer);

@@ -50,8 +50,8 @@
     }
     button:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
     button:disabled { opacity: .6; cursor: default; }
-    /* Over the page's phone frame, if it has one. */
-    @media (min-width: 40rem) { dialog { margin: auto; border-radius: .75rem; } }`;
+    /* Within the page's phone frame, if it has one. */
+    @media (min-width: 40rem) { dialog { max-width: 23.375rem; margin: auto; border-radius: .75rem; } }`;
 
   function element(name, text, className) {
     const made = document.createElement(name);

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use sea_orm::DatabaseConnection;
+use tokio::sync::oneshot;
 
 use super::tx::WriteTx;
-use super::types::{Limits, RowForm, Writing};
+use super::types::{Limits, RowForm, Write, Writing, closed};
 use super::{postgres, sqlite};
 use crate::store::db::{DbError, Deadline};
 
@@ -51,9 +52,12 @@ impl Writer {
         D: Send + Sync + 'static,
         T: Send + 'static,
     {
+        let (answer, outcome) = oneshot::channel();
+        let job = Box::new(Write { kind, data, run, outcome: None, answer });
         match &self.0 {
-            Backend::Sqlite(queue) => queue.write(kind, data, run).await,
-            Backend::Postgres(lanes) => lanes.write(kind, data, run).await,
+            Backend::Sqlite(queue) => queue.take(job).await?,
+            Backend::Postgres(lanes) => lanes.take(job).await?,
         }
+        outcome.await.unwrap_or_else(|_| Err(closed()))
     }
 }

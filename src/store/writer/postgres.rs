@@ -1,16 +1,14 @@
 //! Writes on PostgreSQL: each in a transaction of its own, in a task that outlives its caller, and ends within the
 //! deadline.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use sea_orm::{ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::tx::WriteTx;
-use super::types::{Limits, RowForm, Writing};
+use super::types::{Job, Limits, RowForm, closed};
 use crate::store::db::{DbError, Deadline};
 
 /// As long as a read waits for a connection.
@@ -52,81 +50,52 @@ impl Lanes {
         Lanes(Arc::new(Shared { pool, deadline, prelude, form, room, lanes }))
     }
 
-    pub async fn write<D, T>(
-        &self,
-        kind: &'static str,
-        data: D,
-        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-    ) -> Result<T, DbError>
-    where
-        D: Send + Sync + 'static,
-        T: Send + 'static,
-    {
-        let closed = |_| ended();
-        let shared = Arc::clone(&self.0);
-        let room = Arc::clone(&shared.room).acquire_owned().await.map_err(closed)?;
-        let task = tokio::spawn(async move {
-            let outcome = match tokio::time::timeout(LANE_WITHIN, shared.lanes.acquire()).await {
-                Ok(Ok(_lane)) => shared.commit(&data, run).await,
-                Ok(Err(_)) => Err(ended()),
-                Err(_) => Err(DbError::Unavailable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
-            };
-            drop(room);
-            outcome
-        });
-        task.await.unwrap_or_else(|e| {
-            Err(if e.is_panic() { DbError::Defect(format!("write {kind} ended: {e}")) } else { ended() })
-        })
+    /// Takes it once there is room.
+    pub async fn take(&self, job: Box<dyn Job>) -> Result<(), DbError> {
+        let room = Arc::clone(&self.0.room).acquire_owned().await.map_err(|_| closed())?;
+        tokio::spawn(Arc::clone(&self.0).carry_out(job, room));
+        Ok(())
     }
 }
 
 impl Shared {
-    async fn commit<D, T>(
-        &self,
-        data: &D,
-        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-    ) -> Result<T, DbError> {
+    async fn carry_out(self: Arc<Self>, mut job: Box<dyn Job>, room: OwnedSemaphorePermit) {
+        let committed = match tokio::time::timeout(LANE_WITHIN, self.lanes.acquire()).await {
+            Ok(Ok(_lane)) => self.commit(&mut *job).await,
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => Err(DbError::Unavailable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
+        };
+        drop(room);
+        job.answer(committed.err());
+    }
+
+    /// An error means that nothing of it is in the database, or that nothing is known of it.
+    async fn commit(&self, job: &mut dyn Job) -> Result<(), DbError> {
         let mut tries = 1;
         loop {
-            let outcome = self.deadline.bound(self.try_once(data, run)).await;
-            match &outcome {
-                Err(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
-                Ok(_) | Err(_) => return outcome,
+            let outcome = self.deadline.bound(self.try_once(job)).await;
+            match outcome.as_ref().err().or(job.failure()) {
+                Some(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
+                Some(_) | None => return outcome,
             }
         }
     }
 
-    async fn try_once<D, T>(
-        &self,
-        data: &D,
-        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-    ) -> Result<T, DbError> {
+    /// Commits it if it succeeds.
+    async fn try_once(&self, job: &mut dyn Job) -> Result<(), DbError> {
         let transaction = self.pool.begin().await?;
         if let Some(prelude) = self.prelude {
             transaction.execute_unprepared(prelude).await?;
         }
         let tx = WriteTx::postgres(transaction, self.form);
-        let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
-        match outcome {
-            Ok(Ok(value)) => {
-                tx.commit().await?;
-                Ok(value)
-            }
-            Ok(Err(e)) => {
-                tx.roll_back().await;
-                Err(e)
-            }
-            Err(panic) => {
-                tx.roll_back().await;
-                std::panic::resume_unwind(panic)
-            }
+        job.run(&tx).await;
+        if job.failure().is_none() {
+            tx.commit().await?;
+        } else {
+            tx.roll_back().await;
         }
+        Ok(())
     }
-}
-
-/// Unavailable, not a defect: what the end of the process interrupts must not use up its attempts.
-fn ended() -> DbError {
-    DbError::Unavailable(DbErr::Conn(RuntimeErr::Internal("the writer is closed".into())))
 }
 
 /// 40001: could not serialize; 40P01: chosen to end a deadlock. Nothing was written, and the same write again may

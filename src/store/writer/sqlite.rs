@@ -10,19 +10,18 @@
 //!
 //! Other processes may write to the same file; they are waited for, as long as the busy timeout.
 
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::DbErr;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, ended};
 use super::tx::WriteTx;
-use super::types::{Limits, RowForm, Writing};
+use super::types::{Job, Limits, RowForm, closed};
 use super::values::failed;
 use crate::store::db::DbError;
 
@@ -59,78 +58,19 @@ impl Queue {
         Ok(Queue(queue))
     }
 
-    pub async fn write<D, T>(
-        &self,
-        kind: &'static str,
-        data: D,
-        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-    ) -> Result<T, DbError>
-    where
-        D: Send + Sync + 'static,
-        T: Send + 'static,
-    {
-        let (answer, outcome) = oneshot::channel();
-        let job = Box::new(Write { kind, data, run, outcome: None, answer });
-        self.0.send(job).await.map_err(|_| closed())?;
-        outcome.await.unwrap_or_else(|_| Err(closed()))
+    /// Takes it once there is room.
+    pub async fn take(&self, job: Box<dyn Job>) -> Result<(), DbError> {
+        self.0.send(job).await.map_err(|_| closed())
     }
 }
 
-/// Unavailable, not a defect: what waits for it must not use up its attempts.
-fn closed() -> DbError {
-    DbError::Unavailable(DbErr::Conn(RuntimeErr::Internal("the writer is closed".into())))
-}
-
-/// A write of any type.
-trait Job: Send {
-    /// Whether others come first.
-    fn gives_way(&self) -> bool;
-    /// Whether a person or WeChat waits for it.
-    fn is_waited_for(&self) -> bool;
-    /// Runs it and keeps its result; whether it succeeded.
-    fn run(&mut self, tx: &WriteTx) -> bool;
-    /// Gives the kept result to the caller, or this error instead of a success that was not committed.
-    fn answer(self: Box<Self>, lost: Option<&DbErr>);
-}
-
-struct Write<D, T> {
-    kind: &'static str,
-    data: D,
-    run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-    outcome: Option<Result<T, DbError>>,
-    answer: oneshot::Sender<Result<T, DbError>>,
-}
-
-impl<D: Send + Sync, T: Send> Job for Write<D, T> {
-    fn gives_way(&self) -> bool {
-        GIVING_WAY.contains(&self.kind)
+/// Runs it and keeps its result; whether it succeeded. Every statement has its result at once here, so one poll brings
+/// the write to its end.
+fn succeeds(job: &mut dyn Job, tx: &WriteTx) -> bool {
+    if job.run(tx).now_or_never().is_none() {
+        job.fail(DbError::Defect(format!("write {} waited for something outside", job.kind())));
     }
-
-    fn is_waited_for(&self) -> bool {
-        WAITED_FOR.contains(&self.kind)
-    }
-
-    fn run(&mut self, tx: &WriteTx) -> bool {
-        // Every statement has its result at once here, so one poll brings the write to its end.
-        let run = AssertUnwindSafe(|| (self.run)(tx, &self.data).now_or_never());
-        let outcome = std::panic::catch_unwind(run).unwrap_or_else(|_| {
-            tracing::error!(kind = self.kind, "a write panicked");
-            Some(Err(DbError::Defect(format!("write {} panicked", self.kind))))
-        });
-        let waited = || Err(DbError::Defect(format!("write {} waited for something outside", self.kind)));
-        self.outcome.insert(outcome.unwrap_or_else(waited)).is_ok()
-    }
-
-    fn answer(self: Box<Self>, lost: Option<&DbErr>) {
-        let outcome = match (self.outcome, lost) {
-            (Some(Err(e)), _) => Err(e),
-            (Some(Ok(_)) | None, Some(lost)) => Err(DbError::from(lost.clone())),
-            (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(closed()),
-        };
-        // A caller that went away has no use for the result.
-        let _ = self.answer.send(outcome);
-    }
+    job.failure().is_none()
 }
 
 struct Thread {
@@ -161,8 +101,8 @@ impl Thread {
                     is_pressed = false;
                 }
             }
-            settling.extend(jobs.extract_if(.., |job| job.gives_way()));
-            is_pressed |= jobs.iter().any(|job| job.is_waited_for());
+            settling.extend(jobs.extract_if(.., |job| GIVING_WAY.contains(&job.kind())));
+            is_pressed |= any_waited_for(&jobs);
             let began = Instant::now();
             let is_due = began >= due || settling.len() >= self.batch || jobs.is_empty() && !is_pressed;
             if !is_due && jobs.is_empty() {
@@ -174,7 +114,7 @@ impl Thread {
             let lost = self.commit(&mut jobs).err();
             if is_due {
                 due = Instant::now() + began.elapsed().min(REST_MAX);
-                is_pressed = jobs.iter().any(|job| job.is_waited_for());
+                is_pressed = any_waited_for(&jobs);
             }
             if lost.is_some() {
                 // They would only wait for the same, one busy timeout after the other.
@@ -184,7 +124,7 @@ impl Thread {
                     jobs.push(job);
                 }
             }
-            jobs.drain(..).for_each(|job| job.answer(lost.as_ref()));
+            jobs.drain(..).for_each(|job| job.answer(lost.clone().map(DbError::from)));
         }
     }
 
@@ -210,6 +150,10 @@ impl Thread {
         self.tx = Some(tx);
         Ok(())
     }
+}
+
+fn any_waited_for(jobs: &[Box<dyn Job>]) -> bool {
+    jobs.iter().any(|job| WAITED_FOR.contains(&job.kind()))
 }
 
 /// Wakes the writer's thread.
@@ -244,7 +188,7 @@ fn receive_until(
 /// Runs the writes up to the first that fails; whether none did.
 fn run_together(tx: &WriteTx, jobs: &mut [Box<dyn Job>]) -> Result<bool, DbErr> {
     for job in jobs {
-        let succeeded = job.run(tx);
+        let succeeded = succeeds(&mut **job, tx);
         if !tx.is_open() {
             return Err(ended());
         }
@@ -259,7 +203,7 @@ fn run_together(tx: &WriteTx, jobs: &mut [Box<dyn Job>]) -> Result<bool, DbErr> 
 fn run_apart(tx: &WriteTx, jobs: &mut [Box<dyn Job>]) -> Result<(), DbErr> {
     for job in jobs {
         tx.frame("SAVEPOINT one_write")?;
-        let succeeded = job.run(tx);
+        let succeeded = succeeds(&mut **job, tx);
         if !tx.is_open() {
             return Err(ended());
         }

@@ -93,7 +93,7 @@ async fn no_request_made_from_the_document_finds_a_defect_or_an_undocumented_ans
     fuzzer.args(["-m", "schemathesis.cli", "run", &format!("{base}/openapi.json"), "--url", &base]);
     fuzzer.args(["-H", &format!("Authorization: Bearer {ALL_KEY}"), "--checks", CHECKS, "--no-color"]);
     fuzzer.args(["--phases", size("examples,coverage,fuzzing", "examples,coverage,fuzzing,stateful")]);
-    fuzzer.args(["--max-examples", size("10", "300"), "--seed", &seed.to_string(), "--workers", "1"]);
+    fuzzer.args(["--max-examples", size("3", "300"), "--seed", &seed.to_string(), "--workers", "1"]);
     fuzzer.args(["--request-timeout", "40", "--max-redirects", "0"]);
     fuzzer.args(["--warnings", "off", "--continue-on-failure", "--suppress-health-check", "all"]);
     fuzzer.args(size(&["--generation-deterministic"][..], &["--generation-database", "none"]));

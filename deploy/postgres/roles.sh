@@ -2,8 +2,8 @@
 # Makes the two roles of PostgreSQL that the service needs, in a database that exists: the owner, by whom the schema is
 # changed (store.migrate_url), and the role of the running service (store.url), which can neither change nor remove rows
 # of the ledger, the evidence and the audit. Names, passwords and the database are those of the two addresses. Tables
-# that another role owns, such as the one of older installations, become the owner's; processes that use that role go on if
-# it is the service's role. All of it happens in one transaction, and may run again.
+# that another role owns, such as the one of older installations, become the owner's; processes that use that role go
+# on if it is the service's role. All of it happens in one transaction, and may run again.
 #
 #   deploy/postgres/roles.sh STORE_URL_FILE MIGRATE_URL_FILE
 #

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::folder;
 use super::folder::{Header, Segment};
-use super::frame::{Found, scan};
+use super::frame::{Found, scan, written};
 use super::kept::keep_aside;
 use super::name::{DatabaseId, is_log_name};
 use super::reader::Durable;
@@ -236,9 +236,17 @@ impl DeadLog {
         let end = following.unwrap_or(u64::MAX);
         let bytes = folder::content(segment)?;
         let position = |at: usize| segment.start + at as u64;
+        let found = scan(&bytes);
+        // Zeros at the end of a log are room for records; before the position of the next file they are damage.
+        let used = match following {
+            Some(next) => {
+                usize::try_from(next.saturating_sub(segment.start)).map_or(bytes.len(), |n| n.min(bytes.len()))
+            }
+            None => written(&bytes, &found),
+        };
         let counts = |from: usize, to: usize| position(from) < end && position(to) > after;
         let mut pieces = Vec::new();
-        for found in scan(&bytes) {
+        for found in found {
             match found {
                 Found::Record { at, bytes: range } if counts(at, range.end) => {
                     let (from, to) = (position(at), position(range.end));
@@ -247,8 +255,9 @@ impl DeadLog {
                         record.map_or(Piece::Unknown(from), |record| Piece::Record(Durable { record, from, to })),
                     );
                 }
-                Found::Damaged(range) if counts(range.start, range.end) => {
-                    let is_end = following.is_none() && range.end == bytes.len();
+                Found::Damaged(range) if counts(range.start, range.end.min(used)) && range.start < used => {
+                    let range = range.start..range.end.min(used);
+                    let is_end = following.is_none() && range.end == used;
                     let position = position(range.start);
                     let bytes = bytes.get(range).unwrap_or_default().to_vec();
                     pieces.push(Piece::Damage(Damage { position, bytes, is_end }));
@@ -256,7 +265,7 @@ impl DeadLog {
                 Found::Record { .. } | Found::Damaged(_) => {}
             }
         }
-        Ok(Part { begins: segment.start, ends: position(bytes.len()).min(end), pieces })
+        Ok(Part { begins: segment.start, ends: position(used), pieces })
     }
 
     /// Keeps bytes beside the logs; the file they are in. Blocks.

@@ -92,7 +92,7 @@ pub(super) fn begin(folder: &Path, database: DatabaseId, start: u64, number: &mu
     let (mut file, path) = loop {
         let path = folder.join(segment_name(start, *number));
         *number += 1;
-        match private().append(true).create_new(true).open(&path) {
+        match private().write(true).create_new(true).open(&path) {
             Ok(file) => break (file, path),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),

@@ -59,6 +59,18 @@ pub fn scan(bytes: &[u8]) -> Vec<Found> {
     found
 }
 
+/// Where the last record ends, or bytes that are none and not the zeros of room for more.
+pub(super) fn written(bytes: &[u8], found: &[Found]) -> usize {
+    match found.last() {
+        Some(Found::Record { bytes: record, .. }) => record.end,
+        Some(Found::Damaged(range)) => {
+            let last = bytes.get(range.clone()).and_then(|bytes| bytes.iter().rposition(|byte| *byte != 0));
+            last.map_or(range.start, |last| range.start + last + 1)
+        }
+        None => 0,
+    }
+}
+
 /// The bytes of the record whose frame begins here.
 fn record_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let frame = bytes.get(at..at + FRAME)?;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dead::{LeftAlone, NO_LOCK, Owner, objection};
 use super::folder;
-use super::folder::{HEADER, Segment};
+use super::folder::Segment;
+use super::frame::{scan, written};
 use super::kept::kept_files;
 use super::name::is_log_name;
 
@@ -125,6 +126,6 @@ fn examined(name: &str, log: &Path, owner: &Owner) -> io::Result<Result<(u64, bo
 }
 
 fn end(last: &Segment) -> io::Result<u64> {
-    let bytes = std::fs::metadata(&last.path)?.len();
-    Ok(last.start + bytes.saturating_sub(HEADER as u64))
+    let bytes = folder::content(last)?;
+    Ok(last.start + written(&bytes, &scan(&bytes)) as u64)
 }

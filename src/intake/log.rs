@@ -1,10 +1,7 @@
 //! Appending: one thread writes everything that waits with one write and one fsync, then answers.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::folder;
 use super::folder::Segment;
 use super::name::{DatabaseId, is_log_name};
+use super::open_file::OpenFile;
 use super::reader::{Durable, Reader};
 use super::record::Record;
 use super::shared::{AppendError, Entry, LogState, Shared};
@@ -71,7 +69,7 @@ pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettin
         shared: Arc::clone(&shared),
         folder: folder.clone(),
         database,
-        file: Some(file),
+        file: Some(OpenFile::begun(file)),
         segments: VecDeque::from([segment]),
         number,
         position: 0,
@@ -117,7 +115,7 @@ struct Thread {
     folder: PathBuf,
     database: DatabaseId,
     /// None after an error: the next write begins another one.
-    file: Option<File>,
+    file: Option<OpenFile>,
     /// The files that are kept; the last is written to.
     segments: VecDeque<Segment>,
     /// That of the next file.
@@ -155,6 +153,13 @@ impl Thread {
                 }
             }
         }
+        self.end_file();
+    }
+
+    fn end_file(&mut self) {
+        if let Some(file) = self.file.take() {
+            file.end();
+        }
     }
 
     fn hand_on(&mut self, entries: Vec<Entry>) {
@@ -182,11 +187,11 @@ impl Thread {
     fn begin_file(&mut self) -> io::Result<()> {
         let begun = self.segments.back().map_or(0, |segment| segment.start);
         if self.file.is_none() || self.position - begun >= self.file_bytes {
-            self.file = None;
+            self.end_file();
             // Before another one is begun: on a full disk these make the room for it.
             self.remove_settled();
             let (file, segment) = folder::begin(&self.folder, self.database, self.position, &mut self.number)?;
-            self.file = Some(file);
+            self.file = Some(OpenFile::begun(file));
             self.segments.push_back(segment);
             self.remove_settled();
         }
@@ -197,11 +202,9 @@ impl Thread {
         self.begin_file()?;
         let Some(file) = &mut self.file else { return Err(io::Error::other("no file")) };
         let bytes = entries.iter().map(|entry| entry.frame.as_slice()).collect::<Vec<&[u8]>>().concat();
-        let written = failpoint::fails("intake.write").and_then(|()| file.write_all(&bytes)).and_then(|()| {
+        let written = failpoint::fails("intake.write").and_then(|()| file.write(&bytes)).and_then(|()| {
             failpoint::point("intake.written");
-            failpoint::fails("intake.sync").and_then(|()| file.sync_data())?;
-            // Bytes of a file without a name are lost with this process.
-            if file.metadata()?.nlink() > 0 { Ok(()) } else { Err(io::Error::other("the file was removed")) }
+            failpoint::fails("intake.sync").and_then(|()| file.sync())
         });
         match written {
             Ok(()) => failpoint::point("intake.synced"),

@@ -19,6 +19,7 @@ mod kept;
 mod leftovers;
 mod log;
 mod name;
+mod open_file;
 mod reader;
 mod record;
 mod shared;

@@ -7,6 +7,7 @@ mod frames;
 mod kept;
 mod left;
 mod log;
+mod room;
 pub mod support;
 
 use support::*;

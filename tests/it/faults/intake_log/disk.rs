@@ -86,7 +86,7 @@ async fn a_full_disk_refuses_leaves_no_heap_of_files_and_the_log_goes_on_once_th
     rig.until_state(&service.base, "L000001", "paid").await;
     rig.until_drained().await;
     let log = only_log(&rig);
-    let first = std::fs::metadata(files(&log).pop().unwrap()).unwrap().len();
+    let first = used(&files(&log).pop().unwrap());
     let paid = ["L000002", "L000003"];
     // Room for a header and a part of a record; then not for a header.
     for (room, paid) in [first - 20, 20].into_iter().zip(paid) {

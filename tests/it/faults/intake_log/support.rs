@@ -67,6 +67,12 @@ pub fn files(log: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// How much of a file of a log is written. Behind it are the zeros of room that was made.
+pub fn used(file: &Path) -> u64 {
+    let bytes = std::fs::read(file).unwrap();
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+}
+
 /// The only log that lies beside the database.
 pub fn only_log(rig: &Processes) -> PathBuf {
     let mut logs: Vec<PathBuf> = std::fs::read_dir(folder(rig)).unwrap().map(|entry| entry.unwrap().path()).collect();

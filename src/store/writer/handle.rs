@@ -5,8 +5,9 @@ use std::path::Path;
 use sea_orm::DatabaseConnection;
 use tokio::sync::oneshot;
 
+use super::row::RowForm;
 use super::tx::WriteTx;
-use super::types::{Limits, RowForm, Write, Writing, closed};
+use super::types::{Limits, Write, Writing, closed};
 use super::{postgres, sqlite};
 use crate::store::db::{DbError, Deadline};
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use sea_orm::{ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::row::RowForm;
 use super::tx::WriteTx;
-use super::types::{Job, Limits, RowForm, closed};
+use super::types::{Job, Limits, closed};
 use crate::store::db::{DbError, Deadline};
 
 /// As long as a read waits for a connection.

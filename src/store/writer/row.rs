@@ -111,3 +111,12 @@ impl Row {
         Ok(Row::Sqlite(Arc::clone(names), (0..names.len()).map(cell).collect::<Result<_, _>>()?))
     }
 }
+
+/// The form of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct RowForm {
+    /// Whether long texts are packed (`store.compact`).
+    pub compact: bool,
+    /// Whether an event counts as relayed once it has its position: no program outside can subscribe to the bus.
+    pub relayed: bool,
+}

@@ -20,8 +20,9 @@ use sea_orm::DbErr;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, ended};
+use super::row::RowForm;
 use super::tx::WriteTx;
-use super::types::{Job, Limits, RowForm, closed};
+use super::types::{Job, Limits, closed};
 use super::values::failed;
 use crate::store::db::DbError;
 

@@ -11,9 +11,8 @@ use sea_orm::{
 use super::connection::Connection;
 use super::insertion::Insertion;
 use super::model::models;
-use super::row::Row;
+use super::row::{Row, RowForm};
 use super::rowwise::{Outcome, Rowwise, columns_of};
-use super::types::RowForm;
 use crate::store::db::{DbError, DbKind};
 
 /// A transaction that commits after the write returned.

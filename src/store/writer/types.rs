@@ -92,12 +92,3 @@ impl Limits {
     /// What the service runs with.
     pub const DEFAULT: Limits = Limits { queue: 4096, batch: 256 };
 }
-
-/// The form of rows.
-#[derive(Debug, Clone, Copy)]
-pub struct RowForm {
-    /// Whether long texts are packed (`store.compact`).
-    pub compact: bool,
-    /// Whether an event counts as relayed once it has its position: no program outside can subscribe to the bus.
-    pub relayed: bool,
-}

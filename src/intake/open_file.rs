@@ -1,5 +1,5 @@
-//! The file that is written to. Room is made in it ahead of the records, with zeros: an fsync of bytes that lie in blocks
-//! which the file has already writes no inode besides, and takes half as long.
+//! The file that is written to. Room is made in it ahead of the records, with zeros: an fsync of bytes that lie in
+//! blocks which the file has already writes no inode besides, and takes half as long.
 
 use std::fs::File;
 use std::io;

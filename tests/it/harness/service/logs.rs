@@ -1,7 +1,5 @@
 //! What lies in the intake logs beside a database, as its files and cursors say.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use wxpay_worker::store::{Db, DbKind};
@@ -9,7 +7,7 @@ use wxpay_worker::store::{Db, DbKind};
 use crate::harness::sql::texts;
 
 /// Bytes before the first record of a file.
-const HEADER: u64 = 40;
+const HEADER: usize = 40;
 
 /// The logs of this database that hold what is not settled, with the positions of cursor and end. Those that no process
 /// can read are not among them.
@@ -49,14 +47,13 @@ fn ends(folder: &Path, database: &str) -> Vec<(PathBuf, u64)> {
     .collect()
 }
 
-/// Whether a file is of this database, and the position behind its last byte.
+/// Whether a file is of this database, and the position behind the last byte that is written: zeros behind it are room.
 fn end(path: &Path, database: &str) -> Option<(bool, u64)> {
-    let mut header = [0; 28];
-    let mut file = File::open(path).ok()?;
-    file.read_exact(&mut header).ok()?;
+    let bytes = std::fs::read(path).ok()?;
+    let header = bytes.get(..HEADER)?;
     let start: u64 = name(path).split('-').next()?.parse().ok()?;
-    let end = start + file.metadata().ok()?.len().saturating_sub(HEADER);
-    Some((header[8..] == *database.as_bytes(), end))
+    let used = bytes[HEADER..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    Some((header[8..28] == *database.as_bytes(), start + used))
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

@@ -237,7 +237,7 @@ impl DeadLog {
         let bytes = folder::content(segment)?;
         let position = |at: usize| segment.start + at as u64;
         let found = scan(&bytes);
-        // Zeros at the end of a log are room for records; before the position of the next file they are damage.
+        // At the end of a log it is room for records; before the position of the next file it is damage.
         let used = match following {
             Some(next) => {
                 usize::try_from(next.saturating_sub(segment.start)).map_or(bytes.len(), |n| n.min(bytes.len()))

@@ -10,6 +10,8 @@ use flate2::Crc;
 const MARK: [u8; 4] = *b"\xf5WXR";
 /// The mark, the length and the checksum.
 const FRAME: usize = 12;
+/// What room for records is filled with: neither the begin of a record, nor the zeros that a disk has where it lost some.
+pub const ROOM: u8 = 0xee;
 /// The largest record: more than any message of the queue.
 pub(super) const MAX_RECORD: usize = 4 * 1024 * 1024;
 
@@ -59,12 +61,12 @@ pub fn scan(bytes: &[u8]) -> Vec<Found> {
     found
 }
 
-/// Where the last record ends, or bytes that are none and not the zeros of room for more.
+/// Where the last record ends, or bytes that are none and no room for more.
 pub(super) fn written(bytes: &[u8], found: &[Found]) -> usize {
     match found.last() {
         Some(Found::Record { bytes: record, .. }) => record.end,
         Some(Found::Damaged(range)) => {
-            let last = bytes.get(range.clone()).and_then(|bytes| bytes.iter().rposition(|byte| *byte != 0));
+            let last = bytes.get(range.clone()).and_then(|bytes| bytes.iter().rposition(|byte| *byte != ROOM));
             last.map_or(range.start, |last| range.start + last + 1)
         }
         None => 0,

@@ -69,7 +69,8 @@ pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettin
         shared: Arc::clone(&shared),
         folder: folder.clone(),
         database,
-        file: Some(OpenFile::begun(file)),
+        file: Some(OpenFile::begun(file, true)),
+        makes_room: true,
         segments: VecDeque::from([segment]),
         number,
         position: 0,
@@ -116,6 +117,8 @@ struct Thread {
     database: DatabaseId,
     /// None after an error: the next write begins another one.
     file: Option<OpenFile>,
+    /// Whether the next file is made with room: a disk may be full without it.
+    makes_room: bool,
     /// The files that are kept; the last is written to.
     segments: VecDeque<Segment>,
     /// That of the next file.
@@ -191,7 +194,7 @@ impl Thread {
             // Before another one is begun: on a full disk these make the room for it.
             self.remove_settled();
             let (file, segment) = folder::begin(&self.folder, self.database, self.position, &mut self.number)?;
-            self.file = Some(OpenFile::begun(file));
+            self.file = Some(OpenFile::begun(file, std::mem::replace(&mut self.makes_room, true)));
             self.segments.push_back(segment);
             self.remove_settled();
         }
@@ -225,7 +228,7 @@ impl Thread {
     /// that failed may report success for bytes that are lost. Records that are in it all the same lie behind the
     /// position at which the next file begins, and are passed over.
     fn give_up_file(&mut self) {
-        self.file = None;
+        (self.file, self.makes_room) = (None, false);
         let Some(last) = self.segments.back().filter(|last| last.start == self.position) else { return };
         // Nothing of it was acknowledged: on a disk without room each try would leave one more. The only file stays,
         // as a log without any would be taken for one that was settled to its end.

@@ -27,7 +27,7 @@ mod shared;
 pub use cursor::{read_cursor, write_cursor};
 pub use dead::{Damage, DeadLog, LeftAlone, Listing, Owner, Part, Piece, dead_logs, only_database};
 pub use folder::prepare;
-pub use frame::{Found, frame_of, scan};
+pub use frame::{Found, ROOM, frame_of, scan};
 pub use kept::{KEPT_FOR, MOST_KEPT, forget_kept, keep_aside, kept_files};
 pub use leftovers::{Lately, Leftovers, LogFound, Survey, survey};
 pub use log::{Appender, LogSettings, open};

@@ -1,14 +1,15 @@
-//! The file that is written to. Room is made in it ahead of the records, with zeros: an fsync of bytes that lie in
-//! blocks which the file has already writes no inode besides, and takes half as long.
+//! The file that is written to. Room is made in it ahead of the records: an fsync of bytes that lie in blocks which the
+//! file has already writes no inode besides, and takes half as long.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::folder::HEADER;
+use super::frame;
 
 /// How much room is made at once, in bytes: of a thousand records one has an fsync that writes it.
-const ROOM: u64 = 1024 * 1024;
+const ROOM: usize = 1024 * 1024;
 
 /// A file with its header.
 #[derive(Debug)]
@@ -23,9 +24,9 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     /// A file that was just begun.
-    pub fn begun(file: File) -> OpenFile {
+    pub fn begun(file: File, makes_room: bool) -> OpenFile {
         let begins = HEADER as u64;
-        OpenFile { file, at: begins, length: begins, makes_room: true }
+        OpenFile { file, at: begins, length: begins, makes_room }
     }
 
     /// Writes behind what was written.
@@ -44,9 +45,8 @@ impl OpenFile {
         if !self.makes_room {
             return Ok(());
         }
-        let zeros = usize::try_from(ROOM).map(|room| vec![0; room]).unwrap_or_default();
-        match self.file.write_all_at(&zeros, self.at) {
-            Ok(()) => self.length = self.at + zeros.len() as u64,
+        match self.file.write_all_at(&vec![frame::ROOM; ROOM], self.at) {
+            Ok(()) => self.length = self.at + ROOM as u64,
             Err(_) => {
                 self.makes_room = false;
                 // A part of it may be written, and others need the disk more.

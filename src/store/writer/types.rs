@@ -23,7 +23,7 @@ pub(super) trait Job: Send {
     fn fail(&mut self, error: DbError);
     /// The error that it has as its result.
     fn failure(&self) -> Option<&DbError>;
-    /// Gives the kept result to the caller, or this error in place of a success that was not committed.
+    /// Gives the kept result to the caller, or this error where the transaction did not end as it should.
     fn answer(self: Box<Self>, lost: Option<DbError>);
 }
 
@@ -44,7 +44,8 @@ impl<D: Send + Sync, T: Send> Job for Write<D, T> {
     fn run<'a>(&'a mut self, tx: &'a WriteTx) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         self.outcome = None;
         Box::pin(async move {
-            let ran = AssertUnwindSafe((self.run)(tx, &self.data)).catch_unwind().await;
+            let run = async { (self.run)(tx, &self.data).await };
+            let ran = AssertUnwindSafe(run).catch_unwind().await;
             self.outcome = Some(ran.unwrap_or_else(|_| Err(panicked(self.kind))));
         })
     }
@@ -59,9 +60,8 @@ impl<D: Send + Sync, T: Send> Job for Write<D, T> {
 
     fn answer(self: Box<Self>, lost: Option<DbError>) {
         let outcome = match (self.outcome, lost) {
-            (Some(Err(e)), _) => Err(e),
-            (Some(Ok(_)) | None, Some(lost)) => Err(lost),
-            (Some(Ok(value)), None) => Ok(value),
+            (_, Some(lost)) => Err(lost),
+            (Some(outcome), None) => outcome,
             (None, None) => Err(closed()),
         };
         // A caller that went away has no use for the result.

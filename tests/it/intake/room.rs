@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use wxpay_worker::intake::{Damage, DeadLog, LogSettings, Piece, dead_logs, frame_of, survey};
+use wxpay_worker::intake::{Damage, DeadLog, LogSettings, Piece, ROOM, dead_logs, frame_of, survey};
 
 use super::{NAME, left, open, owner, record};
 
@@ -79,7 +79,7 @@ async fn behind_the_last_record_it_is_nothing_and_behind_a_torn_one_no_part_of_i
     let folder = killed(LogSettings::DEFAULT).await;
     let file = files(folder.path()).pop().unwrap();
     let whole = fs::read(&file).unwrap();
-    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let used = whole.iter().rposition(|byte| *byte != ROOM).unwrap() + 1;
     assert!(whole.len() > used + 1000);
     let found = survey(folder.path(), &owner()).unwrap();
     assert_eq!(found.logs[0].ends, used as u64 - 40);
@@ -94,10 +94,19 @@ async fn behind_the_last_record_it_is_nothing_and_behind_a_torn_one_no_part_of_i
     let damage = Damage { position: used as u64 - 40, bytes: torn.to_vec(), is_end: true };
     let ends = damage.position + torn.len() as u64;
     assert_eq!(read(&only_dead(folder.path()), 0), (RECORDS, vec![damage], ends));
+    // As where the disk lost the last write.
+    let last = bytes[..used].windows(4).rposition(|window| window == b"\xf5WXR").unwrap();
+    bytes.truncate(used + 5000);
+    bytes[last..used].fill(0);
+    bytes[used..].fill(ROOM);
+    fs::write(&file, &bytes).unwrap();
+    let (records, damaged, ends) = read(&only_dead(folder.path()), 0);
+    assert_eq!((records, damaged.len(), ends), (RECORDS - 1, 1, used as u64 - 40));
+    assert_eq!(damaged[0].bytes, vec![0; used - last]);
 }
 
 #[tokio::test]
-async fn zeros_where_the_next_file_says_that_records_were_are_damage() {
+async fn room_where_the_next_file_says_that_records_were_is_damage() {
     let folder = killed(LogSettings { file_bytes: 1500, ..LogSettings::DEFAULT }).await;
     let all = files(folder.path());
     assert!(all.len() > 2, "{}", all.len());
@@ -105,13 +114,13 @@ async fn zeros_where_the_next_file_says_that_records_were_are_damage() {
     let each = (whole.len() - 40) / 3;
     // Its room was not given back, as where the power fails.
     let mut bytes = whole.clone();
-    bytes.resize(whole.len() + 5000, 0);
+    bytes.resize(whole.len() + 5000, ROOM);
     fs::write(&all[0], &bytes).unwrap();
     let ends = whole.len() as u64 - 40;
     assert_eq!(read(&only_dead(folder.path()), 0), (3, Vec::new(), ends));
-    bytes[40 + 2 * each..].fill(0);
+    bytes[40 + 2 * each..].fill(ROOM);
     fs::write(&all[0], &bytes).unwrap();
-    let damage = Damage { position: 2 * each as u64, bytes: vec![0; each], is_end: false };
+    let damage = Damage { position: 2 * each as u64, bytes: vec![ROOM; each], is_end: false };
     assert_eq!(read(&only_dead(folder.path()), 0), (2, vec![damage], ends));
     assert_eq!(dead_logs(folder.path(), &owner()).unwrap().left, []);
 }

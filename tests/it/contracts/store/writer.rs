@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, NotSet, Set};
 use wxpay_worker::store::entity::login_code;
-use wxpay_worker::store::{Db, DbError, WriteTx};
+use wxpay_worker::store::{Db, DbError, WriteTx, Writing};
 
 use crate::harness::db::TestDb;
 use crate::harness::sql::number;
@@ -134,12 +134,31 @@ async fn a_write_that_panics_fails_alone_and_one_whose_caller_left_is_done() {
     assert!(futures_util::poll!(&mut left).is_pending(), "another process has the lock");
     drop(left);
     drop(other);
-    let panics = db.write("test", (), |_, ()| Box::pin(async { Err::<(), _>(panicking()) })).await;
-    assert!(matches!(panics, Err(DbError::Defect(_))), "{panics:?}");
+    panics_alone(&db).await;
     write(&db, "stayed").await.unwrap();
     assert_eq!(keys(&db).await, ["left", "stayed"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_panics_on_postgres_fails_alone() {
+    let db = TestDb::postgres().await.open().await;
+    panics_alone(&db).await;
+    write(&db, "stayed").await.unwrap();
+    assert_eq!(keys(&db).await, ["stayed"]);
+}
+
+/// A defect in a write, and one before its first statement.
+async fn panics_alone(db: &Db) {
+    let panics = db.write("test", (), |_, ()| Box::pin(async { Err::<(), _>(panicking()) })).await;
+    assert!(matches!(panics, Err(DbError::Defect(_))), "{panics:?}");
+    let panics = db.write("test", (), panicking_at_once).await;
+    assert!(matches!(panics, Err(DbError::Defect(_))), "{panics:?}");
+}
+
 fn panicking() -> DbError {
+    panic!("a defect in a write")
+}
+
+fn panicking_at_once<'a>(_: &'a WriteTx, (): &'a ()) -> Writing<'a, ()> {
     panic!("a defect in a write")
 }

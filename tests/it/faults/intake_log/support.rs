@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
+use wxpay_worker::intake::ROOM;
 use wxpay_worker::store::Db;
 
 use crate::faults::audit::Orders;
@@ -67,10 +68,10 @@ pub fn files(log: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// How much of a file of a log is written. Behind it are the zeros of room that was made.
+/// How much of a file of a log is written. Behind it is room that was made.
 pub fn used(file: &Path) -> u64 {
     let bytes = std::fs::read(file).unwrap();
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+    bytes.iter().rposition(|byte| *byte != ROOM).map_or(0, |last| last as u64 + 1)
 }
 
 /// The only log that lies beside the database.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use wxpay_worker::intake::ROOM;
 use wxpay_worker::store::{Db, DbKind};
 
 use crate::harness::sql::texts;
@@ -47,12 +48,12 @@ fn ends(folder: &Path, database: &str) -> Vec<(PathBuf, u64)> {
     .collect()
 }
 
-/// Whether a file is of this database, and the position behind the last byte that is written: zeros behind it are room.
+/// Whether a file is of this database, and the position behind the last byte that is written: room follows.
 fn end(path: &Path, database: &str) -> Option<(bool, u64)> {
     let bytes = std::fs::read(path).ok()?;
     let header = bytes.get(..HEADER)?;
     let start: u64 = name(path).split('-').next()?.parse().ok()?;
-    let used = bytes[HEADER..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    let used = bytes[HEADER..].iter().rposition(|byte| *byte != ROOM).map_or(0, |last| last as u64 + 1);
     Some((header[8..28] == *database.as_bytes(), start + used))
 }
 

@@ -6,10 +6,10 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::folder::HEADER;
-use super::frame;
+use super::frame::ROOM;
 
 /// How much room is made at once, in bytes: of a thousand records one has an fsync that writes it.
-const ROOM: usize = 1024 * 1024;
+const ROOM_BYTES: usize = 1024 * 1024;
 
 /// A file with its header.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ impl OpenFile {
         if !self.makes_room {
             return Ok(());
         }
-        match self.file.write_all_at(&vec![frame::ROOM; ROOM], self.at) {
-            Ok(()) => self.length = self.at + ROOM as u64,
+        match self.file.write_all_at(&vec![ROOM; ROOM_BYTES], self.at) {
+            Ok(()) => self.length = self.at + ROOM_BYTES as u64,
             Err(_) => {
                 self.makes_room = false;
                 // A part of it may be written, and others need the disk more.

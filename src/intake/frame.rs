@@ -10,7 +10,7 @@ use flate2::Crc;
 const MARK: [u8; 4] = *b"\xf5WXR";
 /// The mark, the length and the checksum.
 const FRAME: usize = 12;
-/// What room for records is filled with: neither the begin of a record, nor the zeros that a disk has where it lost some.
+/// What room for records is filled with: neither a record's begin, nor the zeros that a disk has where it lost some.
 pub const ROOM: u8 = 0xee;
 /// The largest record: more than any message of the queue.
 pub(super) const MAX_RECORD: usize = 4 * 1024 * 1024;

@@ -199,7 +199,7 @@ find_postgres() {
 }
 
 free_port() {
-    "$WXPAY_TEST_PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    "$WXPAY_TEST_PYTHON" "$ROOT/tests/ports.py"
 }
 
 # PostgreSQL refuses to run as root.

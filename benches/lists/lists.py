@@ -25,6 +25,9 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port
+
 API_KEY = "lists-4b1d9c7e2f60"
 STEP = 50_000
 DAYS = 60
@@ -290,9 +293,7 @@ def main():
     options = parser.parse_args()
     random.seed(7)
     program = ROOT / "target" / options.build / "wxpayd"
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as scratch:
         config = pathlib.Path(scratch) / "wxpay.toml"
         hash = hashlib.sha256(API_KEY.encode()).hexdigest()

@@ -29,6 +29,9 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port
+
 API_KEY = "reconcile-8d2f6b1c9a40"
 APP, MERCHANT = "wxd930ea5d5a258f4f", "10000100"
 STEP = 50_000
@@ -220,12 +223,6 @@ class Service:
         if response.status >= 300:
             sys.exit(f"{path}: {response.status} {said[:300]!r}")
         return json.loads(said)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def wait_for_port(process, port):

@@ -20,19 +20,14 @@ import tempfile
 import time
 import urllib.parse
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "load"))
-import load
-
 ROOT = pathlib.Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT / "benches/load"), str(ROOT / "tests")]
+import load
+from ports import free_port
+
 API_KEY = "size-7f0e5d1c9a3b"
 # Rows of these come and go; they do not belong to an order that is paid.
 PASSING = ("bus_", "job", "leases", "deferred", "sqlite_", "seaql_", "feed")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for_port(process, port):

@@ -2,13 +2,16 @@
 
 import hashlib
 import os
-import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import requests
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from ports import free_port
 
 API_KEY = "test-api-key"
 MERCHANTS = {
@@ -25,12 +28,6 @@ APPS = [
 SESSION_KEY = "k3y-0f-the-fixture-0f-the-upgrade-test"
 CALLBACK = "http://127.0.0.1:5173/pay"
 STARTS_WITHIN = 60
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def until(what, holds, within=60):

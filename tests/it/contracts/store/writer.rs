@@ -141,7 +141,8 @@ async fn a_write_that_panics_fails_alone_and_one_whose_caller_left_is_done() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_panics_on_postgres_fails_alone() {
-    let db = TestDb::postgres().await.open().await;
+    let test_db = TestDb::postgres().await;
+    let db = test_db.open().await;
     panics_alone(&db).await;
     write(&db, "stayed").await.unwrap();
     assert_eq!(keys(&db).await, ["stayed"]);

@@ -18,8 +18,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::config::Log;
 
 /// Below these levels libraries may log URLs with secrets, SQL or bodies; a filter that names one of them overrides it.
+/// The end of a job is an error of the schedule's library at a stop, where nothing awaits it any more.
 const QUIET: &str = "async_nats=warn,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sea_orm=warn,\
-                     sea_orm_migration=warn,sqlx=warn,tokio_cron_scheduler=warn";
+                     sea_orm_migration=warn,sqlx=warn,tokio_cron_scheduler=warn,\
+                     tokio_cron_scheduler::job::cron_job=off";
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]

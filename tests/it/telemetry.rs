@@ -107,6 +107,15 @@ fn libraries_stay_quiet_at_debug_unless_named() {
     assert_eq!(text.lines().count(), 3, "{text}");
 }
 
+#[test]
+fn a_job_that_ends_after_its_schedule_is_no_error() {
+    let text = logged(false, "info", false, || {
+        tracing::error!(target: "tokio_cron_scheduler::job::cron_job", "Error notifying done true");
+        tracing::error!(target: "tokio_cron_scheduler::job::runner", "Error receiving");
+    });
+    assert!(text.contains("Error receiving") && text.lines().count() == 1, "{text}");
+}
+
 /// One series of a rendering; 0 while nothing was counted into it.
 fn series(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());

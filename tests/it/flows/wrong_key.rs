@@ -29,6 +29,20 @@ async fn until_metric(service: &Processes, process: &Process, line: &str) {
     .await;
 }
 
+/// The events of a type, once there is one.
+async fn until_events(service: &Processes, process: &Process, of_type: &str) -> usize {
+    within_timeout(of_type, async {
+        loop {
+            let events = service.events(&process.base, of_type).await.len();
+            if events > 0 {
+                return events;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await
+}
+
 async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(service: Processes) {
     let numbers: Vec<String> = (1..=6).map(|n| format!("Y10000{n}")).collect();
     let first = service.run_all_with(&[WRONG_KEY]).await;
@@ -47,7 +61,7 @@ async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(service: Proc
     until_metric(&service, &first, r#"wxpay_merchant_fault{merchant="main",fault="signature"} 1"#).await;
     until_metric(&service, &first, r#"wxpay_degraded{merchant="main",what="merchant"} 1"#).await;
     until_metric(&service, &first, r#"wxpay_degraded{merchant="second",what="merchant"} 0"#).await;
-    assert_eq!(service.events(&first.base, "wxpay.merchant.degraded.v1").await.len(), 1, "of two processes");
+    assert_eq!(until_events(&service, &first, "wxpay.merchant.degraded.v1").await, 1, "of two processes");
     let (_, order) = service.get(&first.base, "/v1/orders/Y100001?merchant=main").await;
     assert_eq!(
         (&order["state"], &order["wechat"]["err_code_des"]),
@@ -68,10 +82,10 @@ async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(service: Proc
     }
     until_metric(&service, &right, r#"wxpay_merchant_fault{merchant="main",fault="signature"} 0"#).await;
     until_metric(&service, &right, r#"wxpay_degraded{merchant="main",what="merchant"} 0"#).await;
-    assert_eq!(service.events(&right.base, "wxpay.merchant.recovered.v1").await.len(), 1);
+    assert_eq!(until_events(&service, &right, "wxpay.merchant.recovered.v1").await, 1);
     service.pay("Y100001").await;
     service.until_state(&right.base, "Y100001", "paid").await;
-    assert_eq!(service.events(&right.base, "wxpay.order.paid.v1").await.len(), 1);
+    assert_eq!(until_events(&service, &right, "wxpay.order.paid.v1").await, 1);
     assert!(service.events(&right.base, "wxpay.order.failed.v1").await.is_empty());
     service.until_drained().await;
     right.terminate().await;

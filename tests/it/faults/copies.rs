@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::until;
-use crate::flows::notifications::{SIGNED_BY_THE_TEST, counted, notify, signed};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, counted, notify_until_acknowledged, signed};
 use crate::harness::service::{KEY, Processes, TestService};
 use crate::harness::{size, within_timeout};
 
@@ -17,19 +17,7 @@ async fn copies_settle_once(rig: Processes) {
     let _rest = rig.run_roles("relay,scheduler").await;
     rig.place(&ingresses[0].base, "A700001", 100).await;
     let body = signed(&[], KEY);
-    // As WeChat does: what is not acknowledged in time is posted again.
-    let copies = (0..count).map(async |n| {
-        let mut posted = 1;
-        loop {
-            let (status, answer) = notify(&rig, &ingresses[n % 2], "main", body.clone()).await;
-            if status == 200 {
-                assert!(answer.contains("SUCCESS"), "{answer}");
-                return posted;
-            }
-            assert_eq!(status, 503, "{answer}");
-            posted += 1;
-        }
-    });
+    let copies = (0..count).map(|n| notify_until_acknowledged(&rig, &ingresses[n % 2], &body));
     let posts: i64 = within_timeout("all acknowledged", join_all(copies)).await.into_iter().sum();
     let order = rig.until_state(&ingresses[1].base, "A700001", "paid").await;
     assert_eq!(order["flags"], json!([]));

@@ -6,7 +6,7 @@ use wxpay_worker::bus::{Bus, Message};
 
 use super::trace::{Call, Expected, Flaw, kept, read};
 use super::until;
-use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, notify_until_acknowledged, signed};
 use crate::harness::bus::bus_settings;
 use crate::harness::db::TestDb;
 use crate::harness::nats::{NatsServer, traced};
@@ -99,15 +99,7 @@ async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles(
     let posts = (0..ORDERS).map(async |n| {
         let transaction = format!("42000000002026112200{n:08}");
         let body = signed(&[("out_trade_no", &number(n)), ("transaction_id", &transaction)], KEY);
-        // What a busy machine does not store in time WeChat repeats.
-        loop {
-            let (status, answer) = notify(&rig, &ingress, "main", body.clone()).await;
-            if status == 200 {
-                assert!(answer.contains("SUCCESS"), "{answer}");
-                return;
-            }
-            assert_eq!(status, 503, "{answer}");
-        }
+        notify_until_acknowledged(&rig, &ingress, &body).await;
     });
     futures_util::future::join_all(posts).await;
     ingress.kill();

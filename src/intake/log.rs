@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::counter;
 use tokio::sync::{mpsc, oneshot};
 
 use super::folder;
@@ -16,6 +17,7 @@ use super::reader::{Durable, Reader};
 use super::record::Record;
 use super::shared::{AppendError, Entry, LogState, Shared};
 use crate::failpoint;
+use crate::telemetry::INTAKE_SYNCS_TOTAL;
 
 /// How often a log is tried that could not be written.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -210,7 +212,10 @@ impl Thread {
             failpoint::fails("intake.sync").and_then(|()| file.sync())
         });
         match written {
-            Ok(()) => failpoint::point("intake.synced"),
+            Ok(()) => {
+                counter!(INTAKE_SYNCS_TOTAL).increment(1);
+                failpoint::point("intake.synced");
+            }
             Err(_) => self.give_up_file(),
         }
         written

@@ -28,6 +28,8 @@ pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
 pub const API_KEYS_NOT_AUDITED_TOTAL: &str = "wxpay_api_keys_not_audited_total";
 /// Age of the list of API keys: what was revoked later is accepted by this process.
 pub const API_KEYS_AGE_SECONDS: &str = "wxpay_api_keys_age_seconds";
+/// Groups of records that this process's intake log took, each with one write and one fsync.
+pub const INTAKE_SYNCS_TOTAL: &str = "wxpay_intake_syncs_total";
 /// Bytes of notifications in this process's intake log that are not settled.
 pub const INTAKE_UNSETTLED_BYTES: &str = "wxpay_intake_unsettled_bytes";
 /// Since when the oldest of them waits.
@@ -74,6 +76,9 @@ pub const BUS_ANSWERS_LOST_TOTAL: &str = "wxpay_bus_answers_lost_total";
 pub const BUS_PANICS_TOTAL: &str = "wxpay_bus_panics_total";
 /// Handlers that were stopped because they came to no end, by `consumer`.
 pub const BUS_STUCK_TOTAL: &str = "wxpay_bus_stuck_total";
+/// Transactions that this process wrote and committed. Writes that wait together share one: notifications by this
+/// counter are how large the groups are.
+pub const STORE_COMMITS_TOTAL: &str = "wxpay_store_commits_total";
 /// Events committed and not yet published.
 pub const OUTBOX_PENDING: &str = "wxpay_outbox_pending";
 /// Dead letters waiting for a person, by `reason`.
@@ -188,6 +193,7 @@ pub const METRICS: &[Metric] = &[
         "Connections and requests for which there was no room",
     ),
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
+    metric(INTAKE_SYNCS_TOTAL, Kind::Counter, Unit::Count, &[], "Groups of records that the intake log took"),
     metric(INTAKE_UNSETTLED_BYTES, Kind::Gauge, Unit::Bytes, &[], "Bytes in the intake log that are not settled"),
     metric(INTAKE_OLDEST_SECONDS, Kind::Gauge, Unit::Seconds, &[], "Age of the oldest record that is not settled"),
     metric(INTAKE_LOGS_LEFT, Kind::Gauge, Unit::Count, &["reason"], "Intake logs of other processes that stay"),
@@ -239,6 +245,7 @@ pub const METRICS: &[Metric] = &[
     metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),
     metric(BUS_PANICS_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers that panicked"),
     metric(BUS_STUCK_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers stopped because they hung"),
+    metric(STORE_COMMITS_TOTAL, Kind::Counter, Unit::Count, &[], "Transactions that wrote and were committed"),
     metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
     metric(REFUNDS_TOTAL, Kind::Counter, Unit::Count, &["merchant", "outcome"], "What happened to refunds"),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::counter;
 use sea_orm::{ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -11,6 +12,7 @@ use super::row::RowForm;
 use super::tx::WriteTx;
 use super::types::{Job, Limits, closed};
 use crate::store::db::{DbError, Deadline};
+use crate::telemetry::STORE_COMMITS_TOTAL;
 
 /// As long as a read waits for a connection.
 const LANE_WITHIN: Duration = Duration::from_secs(5);
@@ -92,6 +94,7 @@ impl Shared {
         job.run(&tx).await;
         if job.failure().is_none() {
             tx.commit().await?;
+            counter!(STORE_COMMITS_TOTAL).increment(1);
         } else {
             tx.roll_back().await;
         }

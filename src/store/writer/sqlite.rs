@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use metrics::counter;
 use sea_orm::DbErr;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +26,7 @@ use super::tx::WriteTx;
 use super::types::{Job, Limits, closed};
 use super::values::failed;
 use crate::store::db::DbError;
+use crate::telemetry::STORE_COMMITS_TOTAL;
 
 /// Writes that no caller waits for: WeChat has its answer.
 const GIVING_WAY: [&str; 2] = ["order.settle", "outbox.mark"];
@@ -148,6 +150,9 @@ impl Thread {
             }
         };
         tx.frame(end)?;
+        if end == "COMMIT" {
+            counter!(STORE_COMMITS_TOTAL).increment(1);
+        }
         self.tx = Some(tx);
         Ok(())
     }

@@ -35,7 +35,7 @@ const MAY_USE: &[(&str, &str)] = &[
         "store",
         "money ids clock secret sealed_box config telemetry event order refund reconciliation trade batcher failpoint",
     ),
-    ("intake", "ids clock failpoint"),
+    ("intake", "ids clock telemetry failpoint"),
     ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
     ("webhooks", "ids clock secret sealed_box config telemetry event reconciliation store"),

@@ -8,6 +8,8 @@ use crate::harness::service::{KEY, Process, Processes};
 
 const BYTES: &str = "wxpay_intake_unsettled_bytes";
 const AGE: &str = "wxpay_intake_oldest_seconds";
+const SYNCS: &str = "wxpay_intake_syncs_total";
+const COMMITS: &str = "wxpay_store_commits_total";
 
 async fn gauge(rig: &Processes, service: &Process, name: &str) -> f64 {
     rig.metric(service, name).await.unwrap()
@@ -31,6 +33,8 @@ async fn what_waits_while_the_database_takes_no_writes_is_counted_and_settled_af
     let locker = accepted_meanwhile(&rig, &service).await;
     assert!(gauge(&rig, &service, BYTES).await > 0.0);
     assert!(gauge(&rig, &service, AGE).await > 0.0);
+    assert_eq!(gauge(&rig, &service, SYNCS).await, 1.0, "one notification, one group");
+    let committed = gauge(&rig, &service, COMMITS).await;
     drop(locker);
     rig.until_state(&service.base, "L000001", "paid").await;
     until("nothing waits", || async {
@@ -38,6 +42,7 @@ async fn what_waits_while_the_database_takes_no_writes_is_counted_and_settled_af
         (left == (0.0, 0.0)).then_some(())
     })
     .await;
+    assert!(gauge(&rig, &service, COMMITS).await > committed);
     rig.until_drained().await;
     rig.finish().await;
 }

@@ -80,6 +80,9 @@ async fn notifications_that_come_at_once_travel_in_bundles_and_settle_once() {
     let members = "wxpay_bus_bundled_messages_total{outcome=\"settled\"}";
     let members = rig.metric::<usize>(&service, members).await;
     assert!(members.is_some_and(|members| members + single >= 40), "{members:?} in bundles, {single} single");
+    // Each order is recorded and answered; the payments of a bundle share a transaction.
+    let commits = rig.metric::<usize>(&service, "wxpay_store_commits_total").await;
+    assert!(commits.is_some_and(|commits| commits >= bundles), "{commits:?} of {bundles} bundles");
     rig.finish().await;
 }
 

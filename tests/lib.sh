@@ -211,7 +211,8 @@ as_postgres() {
     fi
 }
 
-# A cluster of its own in the new directory $1, on a free loopback port; every commit is on disk unless $2 is off.
+# A cluster of its own in the new directory $1, on a free loopback port; every commit is on disk unless $2 is off. What
+# follows are more options of the server.
 # Sets PG_DIR, PG_PORT and PG_URL.
 start_postgres() {
     local setting=() fsync=${2:-on}
@@ -230,7 +231,7 @@ start_postgres() {
     # The port may be taken between the check and the start.
     for _ in 1 2 3; do
         PG_PORT=$(free_port)
-        setting=(-c listen_addresses=127.0.0.1 -c "port=$PG_PORT" -c unix_socket_directories= -c max_connections=600
+        setting=("${@:3}" -c listen_addresses=127.0.0.1 -c "port=$PG_PORT" -c unix_socket_directories= -c max_connections=600
             -c "fsync=$fsync" -c synchronous_commit=on -c timezone=UTC)
         if as_postgres "$PG_BIN/pg_ctl" --pgdata="$PG_DIR/data" --log="$PG_DIR/postgres.log" --wait --silent \
             --options="${setting[*]}" start >&2 9>&-; then

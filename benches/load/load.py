@@ -223,19 +223,23 @@ def watch(options):
     """Counts rows, of a database that began without any, four times a second until there are as many as the target file says, which
     is written when the load ends.
 
-    Prints the moment, in microseconds since 1970, at which that many were first seen. The step of 250 ms is the error.
+    Prints the moment, in microseconds since 1970, at which that many were first seen, and how many were missing at the first look
+    after the load ended. The step of 250 ms is the error of both.
     """
     database = (Sqlite if options.database.startswith("sqlite:") else Postgres)(options.database)
     seen = []
+    behind = None
     give_up = None
     while True:
         seen.append((time.time_ns() // 1000, database.count(options.query)))
         if os.path.exists(options.target_file):
             with open(options.target_file, encoding="ascii") as file:
                 target = int(file.read())
+            if behind is None:
+                behind = max(0, target - seen[-1][1])
             at = next((at for at, rows in seen if rows >= target), None)
             if at is not None:
-                print(at)
+                print(at, behind)
                 return
             give_up = give_up or time.monotonic() + options.patience
             if time.monotonic() > give_up:
@@ -251,14 +255,24 @@ def settled(options):
     """
     load = json.loads(options.load)
     seconds = max((options.at_us - load["first_us"]) / 1e6, load["seconds"])
-    print(json.dumps({"good": load["good"], "bad": 0, "broken": 0, "seconds": round(seconds, 3), "per_second": load["good"] / seconds}))
+    rate = load["good"] / seconds
+    print(json.dumps({"good": load["good"], "bad": 0, "broken": 0, "seconds": round(seconds, 3), "per_second": rate,
+                      "behind": options.behind}))
 
 
 def cost_of(result):
     """What one operation cost, by process, and what its database did for it."""
     parts = [f"{name} {us:,.0f}" for name, us in result.get("cpu_us", {}).items()]
     parts += [f"{result[name]:.2f} {name}" for name in ("transactions", "fsyncs") if name in result]
+    if "texts" in result:
+        parts.append(f"{result['statements']:.2f} statements of {result['texts']} texts")
     return ", ".join(parts) or None
+
+
+def group_sizes(result):
+    """How many operations share a transaction that writes, and a write of the intake log."""
+    named = {"by_commits": "a commit", "by_log_syncs": "an fsync of the log"}
+    return ", ".join(f"{result[key]:.1f} in {what}" for key, what in named.items() if key in result) or None
 
 
 def added(results, system, measure):
@@ -276,6 +290,8 @@ CLOSED = [
     ("– p99, ms", "p99_ms", "{:.1f}", False),
     ("– p99.9, ms", "p999_ms", "{:.1f}", False),
     ("– CPU µs each", cost_of, "{}", None),
+    ("– group", group_sizes, "{}", None),
+    ("– behind when the load ended", "behind", "{:,}", None),
 ]
 OPEN = [
     ("{what} at {rate}/s: p50, ms", "p50_ms", "{:.1f}", False),
@@ -374,6 +390,7 @@ def main():
     command = commands.add_parser("settled", help="the rate of settling, from what wrk and watch said")
     command.add_argument("--load", required=True)
     command.add_argument("--at-us", type=int, required=True)
+    command.add_argument("--behind", type=int, required=True)
     command.set_defaults(run=settled)
 
     command = commands.add_parser("table", help="draws the results")

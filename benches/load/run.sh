@@ -3,7 +3,7 @@
 # one run on one machine against the same simulator of WeChat. Prints a Markdown table; rates beyond one run are not comparable.
 #
 #   benches/load/run.sh [--peer DIR] [--wxpayd FILE] [--seconds N] [--connections N,…] [--orders N] [--only NAME,…]
-#                       [--rates N,…] [--apart] [--profile DIR]
+#                       [--rates N,…] [--apart] [--statements] [--results FILE] [--profile DIR]
 #
 #   --peer DIR     a program with package.json, server.js and schema.sql: POST /orders {out_trade_no,total_fee,openid,body} and
 #                  POST /notify on PORT, PostgreSQL at DATABASE_URL (table orders, status 'paid'), WeChat at WECHAT_BASE
@@ -16,13 +16,17 @@
 #   --rates N,…    open loops with so many orders a second, beside WeChat's own calls at the same rate (200; 0: none); and with a
 #                  peer, one of notifications at the peer's own maximum
 #   --apart        the service as two processes: the ingress, and the other roles
+#   --statements   PostgreSQL counts statements (pg_stat_statements), which costs a little: how many of how many texts a load ran
+#   --results FILE keeps what was measured, one JSON object a line; plot.py draws it
 #   --profile DIR  flame graphs of the service, of its first 5 s under the closed loops with the first number of
 #                  connections: DIR/embedded-orders.svg, DIR/embedded-notifications.svg (accepting and settling), and
 #                  the same of nats; the largest self times on standard error. It needs perf, and the program its
 #                  symbols, as the release build has them. Recording takes CPU time: do not compare these rates.
 #
 # Measured: notifications answered SUCCESS; the same until the database has them all; orders answered with pay parameters; what each
-# cost: CPU time by process, on PostgreSQL transactions and fsyncs of the log, of all databases of the run.
+# cost: CPU time by process, on PostgreSQL transactions and fsyncs of the log, of all databases of the run; how many operations share
+# a transaction that writes and an fsync of the intake log, by the service's own metrics; and how far settling was behind when a load
+# ended.
 # The load generator, the databases and the simulator share the machine with what is measured.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
@@ -36,6 +40,9 @@ connections=32
 orders=
 rates=200
 apart=
+counted=
+results=
+metrics=
 profile=
 recorder=
 only=peer,embedded,nats
@@ -45,7 +52,13 @@ while [[ $# -gt 0 ]]; do
         shift
         continue
     fi
+    if [[ $1 == --statements ]]; then
+        counted=yes
+        shift
+        continue
+    fi
     case $1 in
+    --results) results=$(realpath -m -- "$2") ;;
     --peer) peer=$(cd -- "$2" && pwd) ;;
     --wxpayd) wxpayd=$(realpath -- "$2") ;;
     --seconds) seconds=$2 ;;
@@ -168,9 +181,9 @@ at_rate() {
 # Runs a load and prints what it said with what it cost. `pids` names the processes, `database` is theirs.
 costed() {
     local result
-    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" >"$scratch/before"
+    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" --metrics "$metrics" >"$scratch/before"
     result=$("$@")
-    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" >"$scratch/after"
+    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" --metrics "$metrics" >"$scratch/after"
     "$WXPAY_TEST_PYTHON" "$here/stats.py" cost --before "$scratch/before" --after "$scratch/after" --load "$result"
 }
 
@@ -255,7 +268,7 @@ payable() {
 }
 
 notifications() {
-    local callers=$1 result at watcher
+    local callers=$1 result at behind watcher
     say "$system: $orders payable orders"
     payable "B$tag$callers" "$orders"
     load make notifications --count "$orders" --prefix "B$tag$callers" --out "$scratch/notifications"
@@ -265,16 +278,16 @@ notifications() {
     watcher=$!
     running+=("$watcher")
     start_profile "$callers"
-    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" >"$scratch/begun"
+    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" --metrics "$metrics" >"$scratch/begun"
     result=$(costed post_lines "$callers" "$scratch/notifications" "http://127.0.0.1:$port$notify_path" text/xml SUCCESS)
     record "$system" "notifications @$callers" <<<"$result"
     settled=$((settled + $(jq .good <<<"$result")))
     printf '%s\n' "$settled" >"$scratch/target.new"
     mv "$scratch/target.new" "$scratch/target"
     wait "$watcher" || die "$system did not settle what it accepted"
-    at=$(<"$scratch/settled_at")
-    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" >"$scratch/after"
-    result=$(load settled --load "$result" --at-us "$at")
+    read -r at behind <"$scratch/settled_at"
+    "$WXPAY_TEST_PYTHON" "$here/stats.py" snapshot --pids "$pids" --database "$database" --metrics "$metrics" >"$scratch/after"
+    result=$(load settled --load "$result" --at-us "$at" --behind "$behind")
     "$WXPAY_TEST_PYTHON" "$here/stats.py" cost --before "$scratch/begun" --after "$scratch/after" --load "$result" |
         record "$system" "settled @$callers"
     draw_profile notifications
@@ -291,6 +304,7 @@ measure_peer() {
     port=$(free_port)
     background peer env PORT="$port" DATABASE_URL="$database" WECHAT_BASE="http://127.0.0.1:$far_port" node "$dir/server.js"
     wait_for_port peer "$started" "$port"
+    metrics=
     measure peer peer "$port" /orders /notify "$database" "SELECT count(*) FROM orders WHERE status = 'paid'" \
         "peer=$started,postgres=$postgres_pid"
     stop
@@ -300,6 +314,7 @@ measure_peer() {
 measure_service() {
     local system=$1 store=$2 bus=$3 monitoring=$4 others=$5 port pids service
     port=$(free_port)
+    metrics=
     API_KEY=$api_key load config --port "$port" --far "$far_port" --store "$store" --bus "$bus" \
         --monitoring "$monitoring" >"$scratch/wxpay.toml"
     if [[ -n $apart ]]; then
@@ -323,6 +338,7 @@ serve() {
     admin=$(free_port)
     background "$1" env WXPAY__SERVER__ADMIN_LISTEN="127.0.0.1:$admin" "$wxpayd" run --only "$2" --config "$scratch/wxpay.toml"
     wait_until_ready "$1" "$started" "$admin"
+    metrics+=${metrics:+,}http://127.0.0.1:$admin/metrics
 }
 
 measure_nats() {
@@ -355,7 +371,10 @@ if [[ -z $wxpayd ]]; then
     wxpayd=$target/release/wxpayd
 fi
 api_key=load-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-start_postgres "$scratch/postgres"
+extra=()
+[[ -z $counted ]] || extra=(-c shared_preload_libraries=pg_stat_statements)
+start_postgres "$scratch/postgres" on "${extra[@]}"
+[[ -z $counted ]] || "$PG_BIN/psql" -qX "$PG_URL" -c "CREATE EXTENSION pg_stat_statements" >&2
 postgres_pid=$(head -n 1 "$PG_DIR/data/postmaster.pid")
 touch "$scratch/results"
 
@@ -374,3 +393,4 @@ printf '%d cores, %s connections, %d s per load, %s, PostgreSQL %s with fsync, N
     "$(nproc)" "$connections" "$seconds" "$(uname -m)" \
     "$("$PG_BIN/postgres" --version | grep -o '[0-9.]*' | head -n 1)" "$("$WXPAY_TEST_NATS_SERVER" --version | grep -o '[0-9.]*$')"
 load table "$scratch/results"
+[[ -z $results ]] || cp -- "$scratch/results" "$results"

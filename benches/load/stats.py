@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import subprocess
+import urllib.request
 
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -44,18 +45,56 @@ def postgres_counts(database):
     return {"transactions": int(commits), "fsyncs": int(ask(database, syncs) or 0)}
 
 
-def snapshot(pids, database):
-    """`pids` by name."""
-    counts = postgres_counts(database) if database.startswith("postgres") else {}
-    return {"cpu_us": {name: cpu_us(pid) for name, pid in pids.items()}, "counts": counts}
+# What the service says of itself: each is one fsync, on PostgreSQL at the most.
+GROUPS = {"commits": "wxpay_store_commits_total", "log_syncs": "wxpay_intake_syncs_total"}
+
+
+def groups(addresses):
+    """Transactions and groups of the intake log, of all processes. A version that does not count them has none."""
+    found = {}
+    for address in addresses:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+        for name, metric in GROUPS.items():
+            if metric in lines:
+                found[name] = found.get(name, 0) + float(lines[metric])
+    return found
+
+
+def statements(database):
+    """Runs of each text that PostgreSQL has seen, if it counts them (run.sh --statements)."""
+    if ask(database, "SELECT count(*) FROM pg_extension WHERE extname = 'pg_stat_statements'") != "1":
+        return None
+    counted = "SELECT queryid || '-' || dbid, sum(calls) FROM pg_stat_statements WHERE queryid <> 0 GROUP BY 1"
+    return {key: int(calls) for key, calls in (line.split("|") for line in ask(database, counted).splitlines())}
+
+
+def snapshot(pids, database, addresses):
+    """`pids` by name; `addresses` of the processes' metrics."""
+    taken = {"cpu_us": {name: cpu_us(pid) for name, pid in pids.items()}, "counts": {}, "groups": groups(addresses)}
+    if database.startswith("postgres"):
+        taken["counts"] = postgres_counts(database)
+        taken["statements"] = statements(database)
+    return taken
 
 
 def cost(before, after, operations):
-    """By operation."""
+    """By operation; of groups the other way round, how many operations share one."""
     operations = max(operations, 1)
     cpu = {name: round((after["cpu_us"][name] - us) / operations, 1) for name, us in before["cpu_us"].items()}
-    counts = {name: round((after["counts"][name] - count) / operations, 3) for name, count in before["counts"].items()}
-    return {"cpu_us": cpu, **counts}
+    result = {"cpu_us": cpu}
+    for name, count in before["counts"].items():
+        result[name] = round((after["counts"][name] - count) / operations, 3)
+    for name, count in after["groups"].items():
+        more = count - before["groups"].get(name, 0)
+        if more > 0:
+            result[f"by_{name}"] = round(operations / more, 1)
+    if after.get("statements"):
+        old = before.get("statements") or {}
+        more = [calls - old.get(key, 0) for key, calls in after["statements"].items()]
+        result["texts"] = sum(1 for calls in more if calls > 0)
+        result["statements"] = round(sum(more) / operations, 2)
+    return result
 
 
 def main():
@@ -64,6 +103,7 @@ def main():
     command = commands.add_parser("snapshot", help="prints the counts of now")
     command.add_argument("--pids", required=True, help="name=number,…")
     command.add_argument("--database", required=True)
+    command.add_argument("--metrics", default="", help="URL,…")
     command = commands.add_parser("cost", help="adds to what a load said what it cost")
     command.add_argument("--before", required=True)
     command.add_argument("--after", required=True)
@@ -71,7 +111,7 @@ def main():
     options = parser.parse_args()
     if options.command == "snapshot":
         pids = {name: int(pid) for name, pid in (pair.split("=") for pair in options.pids.split(","))}
-        print(json.dumps(snapshot(pids, options.database)))
+        print(json.dumps(snapshot(pids, options.database, list(filter(None, options.metrics.split(","))))))
     else:
         with open(options.before, encoding="utf-8") as before, open(options.after, encoding="utf-8") as after:
             result = json.loads(options.load)

@@ -36,6 +36,9 @@ proofs=(
     "first_hour"
 )
 
+# Figures that a proof prints.
+shown='[0-9]+ of [0-9]+ within 35 s; .*|^side by side, .*|^first hour, .*|^[0-9]+ (kills|orders)$'
+
 log=$(mktemp "${TMPDIR:-/tmp}/wxpay-long.XXXXXX")
 trap 'rm -f "$log"' EXIT
 rows=()
@@ -46,6 +49,9 @@ for proof in "${proofs[@]}"; do
     if [[ $name == release ]]; then
         # Every program: what the optimising compiler refuses, the other one may accept.
         command=(sh -c "cargo build --release --locked && target/release/wxpayd demo --once")
+    elif [[ $name == storm ]]; then
+        cargo build --release --locked --bin wxpayd >&2
+        command=(env WXPAY_TEST_WXPAYD=target/release/wxpayd tests/run.sh faults::storm)
     elif [[ $name == dependencies ]]; then
         # Advisories need the network at each run, and are checked over Cargo.lock by tests/it/tidy as far as they are
         # bans.
@@ -67,7 +73,7 @@ for proof in "${proofs[@]}"; do
     "${command[@]}" 2>&1 | tee "$log" >&2 || outcome=FAILED failed=1
     seeds=$(grep -oE 'WXPAY_TEST_SEED=[0-9]+' "$log" | sort -u | cut -d= -f2 | paste -sd ' ' || true)
     counts=$(grep -oE '[0-9]+ passed; [0-9]+ failed' "$log" | grep -v '^0 passed; 0 failed' | paste -sd ',' || true)
-    figures=$(grep -oE '[0-9]+ of [0-9]+ within 35 s; .*|^side by side, .*|^first hour, .*' "$log" | paste -sd ',' || true)
+    figures=$(grep -oE "$shown" "$log" | paste -sd ',' || true)
     row="| $name | \`${command[*]}\` | ${seeds:--} | $outcome${counts:+, $counts}${figures:+; $figures}"
     rows+=("$row | $((SECONDS - begun)) |")
 done

@@ -54,7 +54,7 @@ def groups(addresses):
     found = {}
     for address in addresses:
         with urllib.request.urlopen(address, timeout=10) as answer:
-            lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+            lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line and line[0] != "#")
         for name, metric in GROUPS.items():
             if metric in lines:
                 found[name] = found.get(name, 0) + float(lines[metric])

@@ -283,6 +283,10 @@ def added(results, system, measure):
     return " / ".join(f"{own[key] - wechat[key]:.1f}" for key in ("p50_ms", "p99_ms"))
 
 
+def by_process(key, form):
+    return lambda result: ", ".join(f"{name} {value:{form}}" for name, value in result.get(key, {}).items()) or None
+
+
 # Label, key in the result or a function of it, form, whether more is better.
 CLOSED = [
     ("{what} /s{at}", "per_second", "{:,.0f}", True),
@@ -299,6 +303,11 @@ OPEN = [
     ("– p99.9, ms", "p999_ms", "{:.1f}", False),
     ("– CPU µs each", cost_of, "{}", None),
 ]
+IDLE = [
+    ("idle: MB", by_process("memory_mb", ".0f"), "{}", None),
+    ("– % of a core", by_process("percent", ".2f"), "{}", None),
+    ("– a second", by_process("written", ".2f"), "{}", None),
+]
 WHAT = {"notifications": "notifications accepted", "settled": "notifications settled", "orders": "orders answered with pay parameters",
         "wechat": "WeChat itself"}
 
@@ -308,7 +317,9 @@ def rows(measures):
     several = len({measure for measure in measures if measure.startswith("orders @")}) > 1
     for measure in measures:
         kind, _, at = measure.partition(" ")
-        if at.startswith("@"):
+        if kind == "idle":
+            yield from ((label, measure, *rest) for label, *rest in IDLE)
+        elif at.startswith("@"):
             names = {"what": WHAT[kind], "at": f", {at[1:]} connections" if several else ""}
             yield from ((label.format(**names), measure, *rest) for label, *rest in CLOSED)
         else:

@@ -3,7 +3,8 @@
 # one run on one machine against the same simulator of WeChat. Prints a Markdown table; rates beyond one run are not comparable.
 #
 #   benches/load/run.sh [--peer DIR] [--wxpayd FILE] [--seconds N] [--connections N,…] [--orders N] [--only NAME,…]
-#                       [--rates N,…] [--apart] [--statements] [--results FILE] [--profile DIR]
+#                       [--rates N,…] [--apart] [--idle N] [--statements] [--results FILE]
+#                       [--profile DIR]
 #
 #   --peer DIR     a program with package.json, server.js and schema.sql: POST /orders {out_trade_no,total_fee,openid,body} and
 #                  POST /notify on PORT, PostgreSQL at DATABASE_URL (table orders, status 'paid'), WeChat at WECHAT_BASE
@@ -16,6 +17,7 @@
 #   --rates N,…    open loops with so many orders a second, beside WeChat's own calls at the same rate (200; 0: none); and with a
 #                  peer, one of notifications at the peer's own maximum
 #   --apart        the service as two processes: the ingress, and the other roles
+#   --idle N       what the service uses in N seconds of nothing to do, ten seconds after its start (0: not measured)
 #   --statements   PostgreSQL counts statements (pg_stat_statements), which costs a little: how many of how many texts a load ran
 #   --results FILE keeps what was measured, one JSON object a line; plot.py draws it
 #   --profile DIR  flame graphs of the service, of its first 5 s under the closed loops with the first number of
@@ -40,6 +42,7 @@ connections=32
 orders=
 rates=200
 apart=
+idle=0
 counted=
 results=
 metrics=
@@ -58,6 +61,7 @@ while [[ $# -gt 0 ]]; do
         continue
     fi
     case $1 in
+    --idle) idle=$2 ;;
     --results) results=$(realpath -m -- "$2") ;;
     --peer) peer=$(cd -- "$2" && pwd) ;;
     --wxpayd) wxpayd=$(realpath -- "$2") ;;
@@ -327,6 +331,12 @@ measure_service() {
         pids="wxpayd=$started"
     fi
     service=$pids
+    if [[ $idle -gt 0 ]]; then
+        say "$system: idle for ${idle} s"
+        sleep 10
+        "$WXPAY_TEST_PYTHON" "$here/stats.py" idle --pids "$pids$others" --database "$store" --metrics "$metrics" \
+            --seconds "$idle" | record "$system" idle
+    fi
     AUTHORIZATION="Bearer $api_key" measure "$system" service "$port" /v1/orders /notify/main/pay "$store" \
         "SELECT count(*) FROM ledger" "$pids$others"
     stop

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import subprocess
+import time
 import urllib.request
 
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
@@ -97,6 +98,23 @@ def cost(before, after, operations):
     return result
 
 
+def memory_mb(pid):
+    """What is resident of a process."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:")) / 1024
+
+
+def idle(pids, database, addresses, seconds):
+    """What is used while nobody asks for anything: memory, shares of a core, and what is written in a second."""
+    before = snapshot(pids, database, addresses)
+    time.sleep(seconds)
+    after = snapshot(pids, database, addresses)
+    share = {name: round((after["cpu_us"][name] - us) / seconds / 10_000, 2) for name, us in before["cpu_us"].items()}
+    written = {"fsyncs": (after["counts"].get("fsyncs", 0) - before["counts"].get("fsyncs", 0)) / seconds,
+               "commits": (after["groups"].get("commits", 0) - before["groups"].get("commits", 0)) / seconds}
+    return {"memory_mb": {name: round(memory_mb(pid), 1) for name, pid in pids.items()}, "percent": share, "written": written}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -104,14 +122,20 @@ def main():
     command.add_argument("--pids", required=True, help="name=number,…")
     command.add_argument("--database", required=True)
     command.add_argument("--metrics", default="", help="URL,…")
+    command = commands.add_parser("idle", help="prints what is used while nobody asks for anything")
+    command.add_argument("--pids", required=True, help="name=number,…")
+    command.add_argument("--database", required=True)
+    command.add_argument("--metrics", default="", help="URL,…")
+    command.add_argument("--seconds", type=int, required=True)
     command = commands.add_parser("cost", help="adds to what a load said what it cost")
     command.add_argument("--before", required=True)
     command.add_argument("--after", required=True)
     command.add_argument("--load", required=True)
     options = parser.parse_args()
-    if options.command == "snapshot":
+    if options.command in ("snapshot", "idle"):
         pids = {name: int(pid) for name, pid in (pair.split("=") for pair in options.pids.split(","))}
-        print(json.dumps(snapshot(pids, options.database, list(filter(None, options.metrics.split(","))))))
+        of = pids, options.database, list(filter(None, options.metrics.split(",")))
+        print(json.dumps(snapshot(*of) if options.command == "snapshot" else idle(*of, options.seconds)))
     else:
         with open(options.before, encoding="utf-8") as before, open(options.after, encoding="utf-8") as after:
             result = json.loads(options.load)

@@ -23,6 +23,7 @@ use crate::http::{Bodies, HttpShared, Ingress, Listeners, OfListener, StreamLimi
 use crate::intake::{Appender, Lately};
 use crate::new_order::PlaceHere;
 use crate::scheduler;
+use crate::scheduler::When;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
 use crate::telemetry::Metrics;
@@ -51,6 +52,7 @@ pub struct App {
     /// Beside the API's own.
     routes: axum::Router,
     streams: StreamLimits,
+    jobs_at_least: When,
 }
 
 impl App {
@@ -100,6 +102,7 @@ impl App {
             metrics,
             routes,
             streams,
+            jobs_at_least: scheduler::AT_LEAST,
         })
     }
 
@@ -107,6 +110,14 @@ impl App {
     #[must_use]
     pub fn with_routes(self, routes: axum::Router) -> App {
         App { routes: self.routes.merge(routes), ..self }
+    }
+
+    /// With jobs that run at least that often, also when a check finds nothing to do: with a clock that stands still,
+    /// the jobs are due at its times.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_jobs(self, at_least: When) -> App {
+        App { jobs_at_least: at_least, ..self }
     }
 
     /// With other limits of the streams of orders than the service's.
@@ -170,6 +181,7 @@ impl App {
                 wechat: self.wechat,
                 platform: self.platform,
                 clock: self.clock,
+                at_least: self.jobs_at_least,
             };
             let work = scheduler::run(parts, holder, stop.clone());
             running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });

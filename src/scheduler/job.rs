@@ -1,5 +1,6 @@
 //! A job of the scheduler, and the context of its runs.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,19 +18,25 @@ use crate::config::Config;
 use crate::store::{Lease, Store};
 use crate::wechat::transport::Client;
 
-/// The context of a run.
+/// What a check works with: it reads, and holds no lease.
 #[derive(Clone)]
-pub(super) struct Context {
+pub(super) struct Reading {
     pub config: Arc<Config>,
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
-    /// The way to WeChat's pay API.
-    pub wechat: Client,
     /// None if the browser side is not configured or no app has a secret.
     pub tokens: Option<Arc<Tokens>>,
-    /// The gauges of the lease's holder.
+    /// The job's gauges in this process.
     pub shown: Arc<Shown>,
+}
+
+/// The context of a run.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub reading: Reading,
+    /// The way to WeChat's pay API.
+    pub wechat: Client,
     /// The lease that the run holds.
     pub lease: Lease,
     pub jobs: &'static [Job],
@@ -37,9 +44,23 @@ pub(super) struct Context {
     pub cancel: CancellationToken,
 }
 
+impl Deref for Context {
+    type Target = Reading;
+
+    fn deref(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+/// Whether there is something to do.
+pub(super) type Check = fn(Reading) -> BoxFuture<'static, Result<bool, JobError>>;
+
 pub(super) struct Job {
     pub name: &'static str,
     pub when: When,
+    /// Is made at each time of the rhythm, in every process, and writes nothing; only what it finds is worth the lease,
+    /// a run and its report. Without one each run finds by itself what there is to do.
+    pub check: Option<Check>,
     /// A run that takes longer is stopped; the next one continues its work.
     pub deadline: Duration,
     pub run: fn(Context) -> BoxFuture<'static, Result<Done, JobError>>,

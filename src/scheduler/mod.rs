@@ -17,6 +17,6 @@ mod token_refresh;
 pub mod token_refresh_policy;
 
 pub use outcome::{Done, JobError};
-pub use runner::{Parts, SchedulerError, run};
+pub use runner::{AT_LEAST, Parts, SchedulerError, run};
 pub use schedule::When;
 pub use token_refresh::Tokens;

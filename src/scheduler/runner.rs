@@ -1,6 +1,8 @@
 //! Runs the jobs on their cron, in one process at a time.
 //!
-//! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A
+//! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. At
+//! most times there is nothing to do, which every process finds by itself, without a lease, a run or a write: a job
+//! with such a check runs when it finds something, and every few minutes, when the sweep finds it due. A
 //! job that is still running when its time comes again is left alone; one whose time passed while no process ran, or
 //! whose runner crashed, is found by the sweep and run then. A process whose run failed releases the lease and skips
 //! the next run so that another process can try. Every run leaves a report, but for those that found nothing to do
@@ -22,9 +24,10 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::job::{Context, Job, Running};
+use super::job::{Check, Context, Job, Reading, Running};
 use super::outcome::report_of;
 use super::registry::JOBS;
+use super::schedule::When;
 use super::shown::Shown;
 use super::token_refresh::Tokens;
 use crate::bus::Bus;
@@ -40,6 +43,9 @@ use crate::wechat::transport::Client;
 /// due; one that is alone comes back soon.
 const SIT_OUT: Duration = Duration::from_secs(3);
 
+/// How often a job with a check runs at least: operators see by its report that it can.
+pub const AT_LEAST: When = When::every_minutes(5);
+
 /// What the scheduler works with.
 pub struct Parts {
     pub config: ConfigHandle,
@@ -51,6 +57,8 @@ pub struct Parts {
     pub platform: PlatformClient,
     /// The time, as the database has it: a host whose own clock is wrong must not stop the jobs of all the others.
     pub clock: Clock,
+    /// How often each job runs though a check finds nothing to do. One with a rhythm as rare is not checked.
+    pub at_least: When,
 }
 
 /// Why the scheduler does not run.
@@ -67,19 +75,19 @@ pub enum SchedulerError {
 /// Runs until cancelled; jobs that run then finish first. Each lease is released as soon as its job has ended, so
 /// that another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
-    let Parts { config, store, bus, wechat, platform, clock } = parts;
+    let Parts { config, store, bus, wechat, platform, clock, at_least } = parts;
     // A key that cannot be derived stops the start; it stays the same until the next one.
     Tokens::new(&config.snapshot(), platform.clone())?;
     let shared = Arc::new(Shared { config, store, bus, clock, wechat, platform, holder });
     let runners: Vec<Arc<Runner>> =
-        JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
+        JOBS.iter().map(|job| Arc::new(Runner::new((job, at_least), Arc::clone(&shared), cancel.clone()))).collect();
     let running = TaskTracker::new();
     let mut cron = JobScheduler::new().await?;
     for runner in &runners {
         let (runner, running) = (Arc::clone(runner), running.clone());
         let due = CronJob::new_async(runner.job.when.cron(), move |_, _| {
             let runner = Arc::clone(&runner);
-            Box::pin(running.track_future(async move { runner.run().await }))
+            Box::pin(running.track_future(async move { runner.run(runner.check).await }))
         })?;
         cron.add(due).await?;
     }
@@ -124,7 +132,7 @@ async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTrac
         match due(&shared, &runners).await {
             Ok(due) => {
                 for runner in due {
-                    running.spawn(async move { runner.run().await });
+                    running.spawn(async move { runner.run(None).await });
                 }
             }
             Err(e) => tracing::warn!(error = %e, "missed runs cannot be checked"),
@@ -141,11 +149,18 @@ async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>
         tokens.publish_ages(&shared.store, now).await?;
     }
     let mut due = Vec::new();
+    let registered = shared.store.registered_jobs().await?;
     for runner in runners {
-        let (job, next) = (runner.job, runner.job.when.next_after(now));
+        let (job, next) = (runner.job, runner.due.next_after(now));
         let deadline_ms = i64::try_from(job.deadline.as_millis()).unwrap_or(i64::MAX);
-        shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await?;
-        let stored = shared.store.job_due_at(job.name).await?;
+        let known = registered.get(job.name).filter(|known| known.is_right(&job.when.cron(), deadline_ms, next));
+        let stored = match known {
+            Some(known) => Some(known.next_due),
+            None => {
+                shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await?;
+                shared.store.job_due_at(job.name).await?
+            }
+        };
         if stored.is_none_or(|stored| !job_waits(stored, now, next)) {
             runner.heed(stored);
             due.push(Arc::clone(runner));
@@ -157,6 +172,9 @@ async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>
 /// One job in this process.
 struct Runner {
     job: &'static Job,
+    check: Option<Check>,
+    /// When a run is due by the database, whatever a check finds.
+    due: When,
     shared: Arc<Shared>,
     busy: AtomicBool,
     /// The lease, and when it was last acquired at the earliest: released at the end.
@@ -181,9 +199,12 @@ struct LastRun {
 }
 
 impl Runner {
-    fn new(job: &'static Job, shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
+    fn new((job, at_least): (&'static Job, When), shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
+        let check = job.check.filter(|_| at_least.period() > job.when.period());
         Runner {
             job,
+            check,
+            due: if check.is_some() { at_least } else { job.when },
             shared,
             busy: AtomicBool::new(false),
             held: Mutex::default(),
@@ -204,8 +225,8 @@ impl Runner {
         }
     }
 
-    /// Runs the job if it is due and this process gets the lease.
-    async fn run(&self) {
+    /// Runs the job if there is something to do, or without a check if it is due, and this process gets the lease.
+    async fn run(&self, check: Option<Check>) {
         {
             let Some(_running) = Running::begin(&self.busy) else { return };
             // Checked while busy: a shutdown either sees this run and leaves the lease to it, or is seen here.
@@ -213,7 +234,12 @@ impl Runner {
                 return;
             }
             let config = self.shared.config.snapshot();
-            match self.acquire(&config).await {
+            if let Some(check) = check
+                && !self.finds(check, &config).await
+            {
+                return;
+            }
+            match self.acquire(&config, check.is_some()).await {
                 Ok(Some(lease)) => self.run_under(lease, config).await,
                 Ok(None) => {}
                 Err(e) => {
@@ -228,17 +254,48 @@ impl Runner {
         }
     }
 
-    async fn acquire(&self, config: &Config) -> Result<Option<Lease>, DbError> {
+    fn reading(&self, config: &Arc<Config>) -> Reading {
+        let Shared { store, bus, clock, .. } = &*self.shared;
+        Reading {
+            config: Arc::clone(config),
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            tokens: self.shared.tokens(config),
+            shown: Arc::clone(&self.shown),
+        }
+    }
+
+    /// Whether there is something to do. What cannot be read now is read again at the next time.
+    async fn finds(&self, check: Check, config: &Arc<Config>) -> bool {
+        let started = Instant::now();
+        let checked = std::panic::AssertUnwindSafe(check(self.reading(config))).catch_unwind();
+        let checked = tokio::time::timeout(self.job.deadline, checked).await;
+        let outcome = if matches!(checked, Ok(Ok(Ok(_)))) { "checked" } else { JobOutcome::Failed.as_str() };
+        metrics::histogram!(telemetry::JOB_SECONDS, "job" => self.job.name, "outcome" => outcome)
+            .record(started.elapsed());
+        let error = match checked {
+            Ok(Ok(Ok(finds))) => return finds,
+            Ok(Ok(Err(e))) => e.to_string(),
+            Ok(Err(_)) => "it panicked".to_owned(),
+            Err(_) => "it did not end in time".to_owned(),
+        };
+        tracing::warn!(job = self.job.name, error, "it cannot be checked whether there is something to do");
+        self.shown.cease();
+        false
+    }
+
+    async fn acquire(&self, config: &Config, finds: bool) -> Result<Option<Lease>, DbError> {
         let Shared { store, clock, .. } = &*self.shared;
         let now = clock.now();
-        let next = self.job.when.next_after(now);
+        let next = self.due.next_after(now);
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| job_waits(last.next_due, now, next)) {
+        if !finds && last.is_some_and(|last| job_waits(last.next_due, now, next)) {
             return Ok(None);
         }
         let Some(lease) = self.lease(config.store.lease).await? else { return Ok(None) };
         // The process that held the lease before may have made this very run.
-        let is_due = store.is_job_due(self.job.name, now, next).await?;
+        let is_due = finds || store.is_job_due(self.job.name, now, next).await?;
         Ok(is_due.then_some(lease))
     }
 
@@ -252,7 +309,7 @@ impl Runner {
             Some((lease, acquired)) if asked.duration_since(acquired) < lease_for / 3 => Some((lease, acquired)),
             Some(_) | None => store.lease(self.job.name, holder, lease_for).await?.map(|lease| (lease, asked)),
         };
-        if lease.is_none() {
+        if lease.is_none() && self.check.is_none() {
             self.shown.cease();
         }
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = lease.clone();
@@ -288,18 +345,12 @@ impl Runner {
 
     async fn run_under(&self, lease: Lease, config: Arc<Config>) {
         let lease_for = config.store.lease;
-        let Shared { store, bus, clock, wechat, .. } = &*self.shared;
-        let tokens = self.shared.tokens(&config);
+        let Shared { clock, wechat, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {
-            config,
-            store: store.clone(),
-            bus: bus.clone(),
-            clock: clock.clone(),
+            reading: self.reading(&config),
             wechat: wechat.clone(),
-            tokens,
-            shown: Arc::clone(&self.shown),
             lease: lease.clone(),
             jobs: JOBS,
             cancel: self.cancel.clone(),
@@ -341,8 +392,10 @@ impl Runner {
     async fn report(&self, lease: &Lease, begun: Option<i64>, run: JobRun) {
         let started_at = run.started_at;
         let idle = run.outcome == JobOutcome::Idle && begun.is_none();
-        // From the start: what became due while it ran, it may not have seen.
-        let next_due = self.job.when.next_after(started_at);
+        // From the start: what became due while it ran, it may not have seen. What failed comes again soon, whatever a
+        // check finds.
+        let when = if run.outcome.is_failure() { self.job.when } else { self.due };
+        let next_due = when.next_after(started_at);
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = |last: &LastRun| {
             let until = last.reported.after(self.shared.config.snapshot().store.lease);

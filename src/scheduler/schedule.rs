@@ -21,6 +21,12 @@ impl When {
         When { period_s, offset_s: 0 }
     }
 
+    /// Every so many minutes; a divisor of 60.
+    pub const fn every_minutes(minutes: u32) -> When {
+        assert!(minutes > 0 && 60 % minutes == 0, "cron counts minutes within an hour");
+        When { period_s: minutes * 60, offset_s: 0 }
+    }
+
     /// Every hour at this minute.
     pub const fn hourly(minute: u32) -> When {
         assert!(minute < 60, "an hour has 60 minutes");
@@ -44,7 +50,8 @@ impl When {
         match self.period_s {
             DAY_S => format!("0 {minute} {hour} * * *"),
             HOUR_S => format!("0 {minute} * * * *"),
-            seconds => format!("*/{seconds} * * * * *"),
+            seconds @ 0..60 => format!("*/{seconds} * * * * *"),
+            seconds => format!("0 */{} * * * *", seconds / 60),
         }
     }
 

@@ -84,6 +84,19 @@ impl Tokens {
         Ok(Done { count: said.len() as u64, detail })
     }
 
+    /// Whether a value of some app is due.
+    pub async fn is_due(&self, store: &Store, now: Timestamp) -> Result<bool, DbError> {
+        for kept in &self.apps {
+            let states = store.token_states(&self.key, &kept.app).await?;
+            let state_of = |kind: &TokenKind| states.iter().find(|state| state.kind == *kind);
+            let is_due = |kind| state_of(kind).is_none_or(|state| plan::due_at(state, now) <= now);
+            if TokenKind::of(&kept.app).iter().any(is_due) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Reports how old the values in use are, whichever process fetched them.
     pub async fn publish_ages(&self, store: &Store, now: Timestamp) -> Result<(), DbError> {
         for TokenFetch { app, kind, at } in store.token_fetches().await? {

@@ -51,6 +51,16 @@ impl Store {
         Ok(Fenced::Done(recalled))
     }
 
+    /// Whether there is anything for [`Store::recall_far_times`] to do.
+    pub async fn has_far_times(&self, now: Timestamp) -> Result<bool, DbError> {
+        for kind in 0..FarTimes::all(now).len() {
+            if !self.merchants_with_far(now, kind).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The merchants of orders that are asked about too late; of other kinds, one nothing if there is any row. Nearly
     /// always there is none, and the open orders that are read for it may be millions: the writer would be held for all
     /// of them.

@@ -121,7 +121,33 @@ pub enum RunNow {
     Unknown,
 }
 
+/// A job as the last process that registered it made it known.
+#[derive(Debug, Clone)]
+pub struct RegisteredJob {
+    cron: String,
+    deadline_ms: i64,
+    /// When it is due next.
+    pub next_due: Timestamp,
+}
+
+impl RegisteredJob {
+    /// Whether [`Store::register_job`] would change nothing.
+    pub fn is_right(&self, cron: &str, deadline_ms: i64, next: Timestamp) -> bool {
+        self.cron == cron && self.deadline_ms == deadline_ms && self.next_due <= next.after(SLACK)
+    }
+}
+
 impl Store {
+    /// Every job that some process registered, by name.
+    pub async fn registered_jobs(&self) -> Result<HashMap<String, RegisteredJob>, DbError> {
+        let rows = job::Entity::find().all(self.db.read()).await?;
+        let known = |row: job::Model| {
+            let next_due = Timestamp::from_ms(row.next_due_at_ms);
+            (row.name, RegisteredJob { cron: row.cron, deadline_ms: row.deadline_ms, next_due })
+        };
+        Ok(rows.into_iter().map(known).collect())
+    }
+
     /// Makes a job known, or puts it right. A new one is due at once, and a run that was missed stays due; a due time
     /// that lies beyond `next`, the first one of its rhythm after now, becomes `next`: the cron changed, or a clock was
     /// wrong.

@@ -59,7 +59,7 @@ pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Posted, Verdict};
 pub use far_times::due_statements;
 pub use handle::Store;
-pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};
+pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RegisteredJob, RunNow, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use merchant::health::{Again, Degradation, Part, ProbeClaim};

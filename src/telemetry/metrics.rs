@@ -136,7 +136,7 @@ pub const WEBHOOK_OLDEST_PENDING_SECONDS: &str = "wxpay_webhook_oldest_pending_s
 pub const WEBHOOK_ENDPOINTS_FAILED: &str = "wxpay_webhook_endpoints_failed";
 /// Rows removed because their period had passed, by table (`kept`).
 pub const RETENTION_REMOVED_TOTAL: &str = "wxpay_retention_removed_total";
-/// Time one run of a job took.
+/// Time one run of a job took, by `outcome` as in its report; `checked` is a check whether there is something to do.
 pub const JOB_SECONDS: &str = "wxpay_job_seconds";
 /// Readings of the configuration's file anew, by `result` (`applied`, `refused`).
 pub const CONFIG_RELOADS_TOTAL: &str = "wxpay_config_reloads_total";

@@ -2,11 +2,16 @@
 
 use crate::bus::{Message, PublishError};
 use crate::ids::EventId;
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
 
 /// Messages published in one run.
 const MESSAGES_PER_RUN: u64 = 500;
+
+/// Whether a message has waited long enough.
+pub async fn has_deferred(on: Reading) -> Result<bool, JobError> {
+    Ok(!on.store.due_messages(on.clock.now(), 1).await?.is_empty())
+}
 
 /// Publishes again what had to wait longer than a bus should hold it.
 pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {

@@ -1,8 +1,13 @@
 //! Erasures of payers, in the background.
 
 use crate::ops::erasures::go_on;
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
+
+/// Whether an erasure is due.
+pub async fn has_due_erasures(on: Reading) -> Result<bool, JobError> {
+    Ok(!on.store.due_erasures(on.clock.now(), 1).await?.is_empty())
+}
 
 /// Goes on with erasures that are due.
 pub async fn erasures(ctx: Context) -> Result<Done, JobError> {

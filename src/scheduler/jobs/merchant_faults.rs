@@ -10,14 +10,19 @@ use crate::ids::AppKey;
 use crate::merchant_setup::{
     PROBE_EVERY, Probe, announce, begins, digest, ended, is_unseen, probe, probe_app, recovered, removed,
 };
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
 use crate::store::{DbError, Degradation, FaultScope, Part, StoredFault};
 use crate::telemetry;
 use crate::trade::TradeType;
 use crate::wechat::setup_fault::SetupFault;
 
-/// Probes what is due, and shows what there is.
+/// Whether WeChat refuses something, or announced it did.
+pub async fn has_faults(on: Reading) -> Result<bool, JobError> {
+    Ok(!on.store.setup_faults().await?.is_empty() || !on.store.degradations().await?.is_empty())
+}
+
+/// Probes what is due.
 pub async fn merchant_faults(ctx: Context) -> Result<Done, JobError> {
     let now = ctx.clock.now();
     let faults = ctx.store.setup_faults().await?;
@@ -32,10 +37,6 @@ pub async fn merchant_faults(ctx: Context) -> Result<Done, JobError> {
     for merchant in &ctx.config.merchants {
         announce(&ctx.store, &ctx.config, merchant, ctx.clock.now()).await?;
     }
-    // What there is now: a failed write comes again.
-    show(&ctx, &ctx.store.setup_faults().await?);
-    show_parts(&ctx, &ctx.store.degradations().await?);
-    ctx.shown.measured();
     probed.into_iter().chain([parts]).collect::<Result<(), JobError>>()?;
     Ok(count.into())
 }
@@ -81,9 +82,22 @@ async fn probe_part(ctx: &Context, merchant: &Merchant, of: &Degradation, app: &
     ctx.store.still_degraded(of, &still).await
 }
 
-/// Every part of every merchant, also those that are well.
-fn show_parts(ctx: &Context, found: &[Degradation]) {
-    for merchant in &ctx.config.merchants {
+/// Shows every fault and part of every merchant, also those that are well.
+pub async fn show(on: &Reading) -> Result<(), JobError> {
+    let faults = on.store.setup_faults().await?;
+    for merchant in &on.config.merchants {
+        for fault in SetupFault::ALL {
+            let there = faults.iter().any(|f| f.merchant == merchant.key && f.fault == fault.as_str());
+            let labels = [("merchant", merchant.key.as_str()), ("fault", fault.as_str())];
+            on.shown.set(telemetry::MERCHANT_FAULT, &labels, f64::from(u8::from(there)));
+        }
+    }
+    show_parts(on, &on.store.degradations().await?);
+    Ok(())
+}
+
+fn show_parts(on: &Reading, found: &[Degradation]) {
+    for merchant in &on.config.merchants {
         let apps = merchant.apps.iter().cloned().map(Part::App);
         let by_app = |app: AppKey| TradeType::ALL.iter().map(move |of| Part::TradeType(*of, Some(app.clone())));
         let trade_types = merchant.apps.iter().cloned().flat_map(by_app);
@@ -94,7 +108,7 @@ fn show_parts(ctx: &Context, found: &[Degradation]) {
             let there = found.iter().any(|of| of.merchant == merchant.key && of.part == part);
             let what = part.to_text();
             let labels = [("merchant", merchant.key.as_str()), ("what", what.as_str())];
-            ctx.shown.set(telemetry::DEGRADED, &labels, f64::from(u8::from(there)));
+            on.shown.set(telemetry::DEGRADED, &labels, f64::from(u8::from(there)));
         }
     }
 }
@@ -132,14 +146,4 @@ async fn take_up(ctx: &Context, mut fault: StoredFault, merchant: &Merchant) -> 
     let next_probe_at = ctx.clock.now().after(PROBE_EVERY);
     let setup = digest(&ctx.config, merchant);
     Ok(ctx.store.put_off_probe(&StoredFault { probes, next_probe_at, setup, ..fault }).await?)
-}
-
-fn show(ctx: &Context, faults: &[StoredFault]) {
-    for merchant in &ctx.config.merchants {
-        for fault in SetupFault::ALL {
-            let there = faults.iter().any(|f| f.merchant == merchant.key && f.fault == fault.as_str());
-            let labels = [("merchant", merchant.key.as_str()), ("fault", fault.as_str())];
-            ctx.shown.set(telemetry::MERCHANT_FAULT, &labels, f64::from(u8::from(there)));
-        }
-    }
 }

@@ -15,7 +15,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo};
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
 use crate::store::Fenced;
 
@@ -30,6 +30,21 @@ const UNKNOWN_EVERY_S: i64 = 10;
 const UNKNOWN_PER_RUN: u32 = 200;
 const UNKNOWN_PUT_OFF: Duration = Duration::from_secs(3600);
 
+/// Whether a question is due.
+pub async fn has_due_queries(on: Reading) -> Result<bool, JobError> {
+    let now = on.clock.now();
+    for merchant in &on.config.merchants {
+        if on.store.has_due_query(&merchant.key, now).await? {
+            return Ok(true);
+        }
+    }
+    if now.as_seconds() % UNKNOWN_EVERY_S != 0 {
+        return Ok(false);
+    }
+    let due = on.store.merchants_to_ask_about(now).await?;
+    Ok(due.iter().any(|merchant| on.config.merchant(merchant.as_str()).is_none()))
+}
+
 /// Asks the workers to ask WeChat about every order whose question is due.
 pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
     let waiting = ctx.bus.lag().await?.into_iter().find(|lag| lag.consumer == ConsumerName::QUERY);
@@ -42,7 +57,7 @@ pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
     for merchant in &ctx.config.merchants {
         count += ask_of(&ctx, &merchant.key, now, PUT_OFF, merchant.queries_per_second).await?;
     }
-    if now.as_seconds() % UNKNOWN_EVERY_S == 0 {
+    if count == 0 || now.as_seconds() % UNKNOWN_EVERY_S == 0 {
         for merchant in ctx.store.merchants_to_ask_about(now).await? {
             if ctx.config.merchant(merchant.as_str()).is_none() {
                 count += ask_of(&ctx, &merchant, now, UNKNOWN_PUT_OFF, UNKNOWN_PER_RUN).await?;

@@ -6,7 +6,7 @@ use crate::bus::{ConsumerName, Message};
 use crate::event::command::RefundDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
 use crate::store::Fenced;
 
@@ -16,6 +16,11 @@ const PER_RUN: u32 = 200;
 const WAITING_MAX: u64 = 2000;
 /// One whose message was lost is published again after this.
 const PUT_OFF: Duration = Duration::from_secs(60);
+
+/// Whether a refund is due.
+pub async fn has_due_refunds(on: Reading) -> Result<bool, JobError> {
+    Ok(on.store.has_due_refund(on.clock.now()).await?)
+}
 
 /// Publishes a command for every due refund.
 pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {

@@ -1,7 +1,15 @@
 //! The platform's tokens: fetched when they are due. See [`crate::scheduler::Tokens`].
 
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
+
+/// Whether a value is due.
+pub async fn has_due_tokens(on: Reading) -> Result<bool, JobError> {
+    match &on.tokens {
+        Some(tokens) => Ok(tokens.is_due(&on.store, on.clock.now()).await?),
+        None => Ok(false),
+    }
+}
 
 /// Refreshes what is due.
 pub async fn platform_tokens(ctx: Context) -> Result<Done, JobError> {

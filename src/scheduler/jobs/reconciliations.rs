@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::clock::Timestamp;
+use crate::ids::MerchantKey;
 use crate::reconcile::{Ran, Reconciler, RunError, days_to_ask, oldest};
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
+use crate::store::{DbError, Store};
 
 /// Days that one run of the job compares; the next run goes on.
 const PER_RUN: u64 = 4;
@@ -14,6 +17,24 @@ const PER_RUN: u64 = 4;
 const GAPS_PER_RUN: usize = 2;
 /// Results of a merchant without sums per currency that one run has compared again.
 const MIXED_PER_RUN: u64 = 2;
+
+/// Whether a day is due, or to be asked for.
+pub async fn has_due_days(on: Reading) -> Result<bool, JobError> {
+    let now = on.clock.now();
+    if !on.store.due_reconciliations(now, 1).await?.is_empty()
+        || !on.store.rechecks(now, &oldest(now).to_string(), 1).await?.is_empty()
+    {
+        return Ok(true);
+    }
+    for merchant in &on.config.merchants {
+        if on.config.reconcile.schedule && !days_of(&on.store, &merchant.key, now).await?.is_empty()
+            || on.store.has_unnoted_yuan_days(&merchant.key).await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// Asks for what the timetable wants, and compares what is due.
 pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
@@ -62,15 +83,19 @@ pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
 async fn ask(ctx: &Context) -> Result<(), JobError> {
     let now = ctx.clock.now();
     for merchant in &ctx.config.merchants {
-        let asked: BTreeSet<String> =
-            ctx.store.asked_days(&merchant.key, &oldest(now).to_string()).await?.into_iter().collect();
-        let first = ctx.store.first_trade_at(&merchant.key).await?;
-        for day in days_to_ask(first, &asked, now, GAPS_PER_RUN) {
-            ctx.store.ask_reconciliation(&merchant.key, &day.to_string(), None, now).await?;
-        }
-        for due in ctx.store.mixed_days(&merchant.key, &oldest(now).to_string(), MIXED_PER_RUN).await? {
-            ctx.store.ask_reconciliation(&due.merchant, &due.day, None, now).await?;
+        for day in days_of(&ctx.store, &merchant.key, now).await? {
+            ctx.store.ask_reconciliation(&merchant.key, &day, None, now).await?;
         }
     }
     Ok(())
+}
+
+/// The days of a merchant that the timetable asks for now.
+async fn days_of(store: &Store, merchant: &MerchantKey, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let oldest = oldest(now).to_string();
+    let asked: BTreeSet<String> = store.asked_days(merchant, &oldest).await?.into_iter().collect();
+    let first = store.first_trade_at(merchant).await?;
+    let gaps = days_to_ask(first, &asked, now, GAPS_PER_RUN).into_iter().map(|day| day.to_string());
+    let mixed = store.mixed_days(merchant, &oldest, MIXED_PER_RUN).await?.into_iter().map(|due| due.day);
+    Ok(gaps.chain(mixed).collect())
 }

@@ -3,11 +3,16 @@
 
 use crate::ops::commands::CommandError;
 use crate::ops::reconciliation::{Repair, RepairError, go_on};
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
 
 /// Days that one run of the job goes on with.
 const PER_RUN: u64 = 4;
+
+/// Whether a repair is due.
+pub async fn has_due_repairs(on: Reading) -> Result<bool, JobError> {
+    Ok(!on.store.due_repairs(on.clock.now(), 1).await?.is_empty())
+}
 
 /// Goes on with repairs that are due.
 pub async fn repairs(ctx: Context) -> Result<Done, JobError> {

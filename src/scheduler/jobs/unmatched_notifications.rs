@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::scheduler::job::Context;
+use crate::scheduler::job::{Context, Reading};
 use crate::scheduler::outcome::{Done, JobError};
 use crate::store::WaitingNotification;
 use crate::wechat::v2::notify;
@@ -20,10 +20,23 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600 + 240);
 /// Notifications published in one run.
 const PER_RUN: u32 = 200;
 
+/// Before when a notification has to have waited to be taken for forgotten.
+fn forgotten_before(now: Timestamp) -> Timestamp {
+    Timestamp::from_ms(now.as_ms() - i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Whether something waits that was forgotten, or was left out.
+pub async fn has_orphans(on: Reading) -> Result<bool, JobError> {
+    let now = on.clock.now();
+    Ok(!on.store.forgotten_notifications(forgotten_before(now), now, 1).await?.is_empty()
+        || !on.store.reported_without_payment(1).await?.is_empty()
+        || on.store.has_refunded().await?)
+}
+
 /// Publishes again what waits and was forgotten.
 pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
     let now = ctx.clock.now();
-    let before = Timestamp::from_ms(now.as_ms() - i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX));
+    let before = forgotten_before(now);
     let mut count = 0_u64;
     for waiting in ctx.store.forgotten_notifications(before, now, u64::from(PER_RUN)).await? {
         crate::failpoint::point("scheduler.orphan_found");

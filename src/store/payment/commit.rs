@@ -220,6 +220,11 @@ pub(in crate::store) async fn return_whole(tx: &WriteTx, refund: &Refund, at: Ti
 }
 
 impl Store {
+    /// Whether there is anything for [`Store::return_refunded`] to do.
+    pub async fn has_refunded(&self) -> Result<bool, DbError> {
+        Ok(!self.db.reader().rows(REFUNDED, [1_i64.into()]).await?.is_empty())
+    }
+
     /// Calls held payments returned of which everything went back by a process of the version before, which knows no
     /// classes. Returns how many.
     pub async fn return_refunded(&self, limit: u32, at: Timestamp) -> Result<u64, DbError> {

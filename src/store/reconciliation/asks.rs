@@ -16,6 +16,8 @@ use crate::store::writer::{Row, WriteTx};
 
 /// Results of which one write notes that they are of yuan alone.
 const YUAN_DAYS: u64 = 200;
+/// Days of which it is not known what currencies their result has.
+const UNEXAMINED: &str = "run > 0 AND work = 'idle' AND (others_run IS NULL OR others_run <> run)";
 
 /// A day that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,19 +86,26 @@ impl Store {
         self.due(&sql, vec![merchant.as_str().into(), from.into()], limit).await
     }
 
+    /// Whether there is anything for [`Store::note_yuan_days`] to do.
+    pub async fn has_unnoted_yuan_days(&self, merchant: &MerchantKey) -> Result<bool, DbError> {
+        let sql = format!(
+            "SELECT 1 AS n FROM reconciliations
+             WHERE merchant = $1 AND {UNEXAMINED} AND NOT {IS_MIXED} LIMIT 1"
+        );
+        Ok(!self.db.reader().rows(&sql, [merchant.as_str().into()]).await?.is_empty())
+    }
+
     /// Notes which results of a version that knew no currencies are of yuan alone, some hundreds at a time: a list need
     /// not read all of their lines again. Another run of that version undoes it.
     pub async fn note_yuan_days(&self, merchant: &MerchantKey) -> Result<u64, DbError> {
-        let unexamined = "run > 0 AND work = 'idle' AND (others_run IS NULL OR others_run <> run)";
-        let only = format!("merchant = $1 AND {unexamined} AND NOT {IS_MIXED}");
-        let some = format!("SELECT 1 AS n FROM reconciliations WHERE {only} LIMIT 1");
-        if self.db.reader().rows(&some, [merchant.as_str().into()]).await?.is_empty() {
+        if !self.has_unnoted_yuan_days(merchant).await? {
             return Ok(0);
         }
         let sql = format!(
             "UPDATE reconciliations SET others = '{{}}', others_red = 0, others_run = run
-             WHERE merchant = $1 AND {unexamined}
-               AND (day, run) IN (SELECT day, run FROM reconciliations WHERE {only} LIMIT {YUAN_DAYS})"
+             WHERE merchant = $1 AND {UNEXAMINED} AND (day, run) IN (
+               SELECT day, run FROM reconciliations
+               WHERE merchant = $1 AND {UNEXAMINED} AND NOT {IS_MIXED} LIMIT {YUAN_DAYS})"
         );
         let write = (sql, merchant.clone());
         let noted = self.db.write("reconciliation.yuan", write, |tx, (sql, merchant)| {

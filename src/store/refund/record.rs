@@ -201,6 +201,11 @@ impl Store {
         Ok(self.db.execute("refund.contradiction", sql, [refund_id.into(), reason.into()]).await? == 1)
     }
 
+    /// Whether a refund is due.
+    pub async fn has_due_refund(&self, now: Timestamp) -> Result<bool, DbError> {
+        Ok(self.db.read().query_one_raw(self.db.statement(HAS_DUE, [now.as_ms().into()])).await?.is_some())
+    }
+
     /// Takes up to `limit` refunds whose time has come and puts them off by `put_off`, so that no other process takes
     /// them meanwhile and one that is lost comes again. Nothing is taken when the lease is lost.
     pub async fn take_due_refunds(
@@ -211,8 +216,7 @@ impl Store {
         limit: u32,
     ) -> Result<Fenced<Vec<(MerchantKey, OutRefundNo)>>, DbError> {
         // Mostly nothing is due, which is found without a writer.
-        let sql = HAS_DUE;
-        if self.db.read().query_one_raw(self.db.statement(sql, [now.as_ms().into()])).await?.is_none() {
+        if !self.has_due_refund(now).await? {
             return Ok(Fenced::Done(Vec::new()));
         }
         let write = (lease.clone(), now, now.after(put_off), limit);

@@ -1,29 +1,44 @@
 //! What the service writes while nothing happens, and what it need not write.
 
+use wxpay_worker::clock::{Clock, Timestamp};
+
+use crate::faults::until;
 use crate::harness::service::{Process, Processes, TestService};
-use crate::harness::within_timeout;
 
-/// A lease longer than the test.
-const LEASE: &[(&str, &str)] = &[("WXPAY__STORE__LEASE_MS", "60000")];
-
-/// How many runs of the job found nothing to do.
-async fn idle_runs(service: &Processes, process: &Process, job: &str) -> i64 {
-    let text = service.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
-    let name = format!("wxpay_job_seconds_count{{job=\"{job}\",outcome=\"idle\"}} ");
-    text.lines().filter_map(|line| line.strip_prefix(&name)).map(|count| count.parse::<i64>().unwrap()).sum()
+/// How often it was checked whether the job has something to do.
+async fn checks(service: &Processes, process: &Process, job: &str) -> u64 {
+    let name = format!("wxpay_job_seconds_count{{job=\"{job}\",outcome=\"checked\"}}");
+    service.metric(process, &name).await.unwrap_or_default()
 }
 
-async fn idle_runs_of_a_job_are_reported_once_a_lease(service: Processes) {
-    let process = service.run_all_with(LEASE).await;
+/// Transactions that wrote.
+async fn commits(service: &Processes, process: &Process) -> u64 {
+    service.metric(process, "wxpay_store_commits_total").await.unwrap()
+}
+
+async fn jobs_without_work_write_nothing(service: Processes) {
+    // Leases that would be renewed each second.
+    let process = service.run_all_with(&[("WXPAY__STORE__LEASE_MS", "3000")]).await;
     let db = service.open_db().await;
-    within_timeout("four idle runs", async {
-        while idle_runs(&service, &process, "pending_queries").await < 4 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+    let without = "SELECT COUNT(*) FROM jobs WHERE name NOT IN (
+                     SELECT job FROM job_reports WHERE ended_at_ms IS NOT NULL)";
+    let due = "SELECT COUNT(*) FROM jobs";
+    until("a first run of every job", || async {
+        (service.number(&db, due).await > 0 && service.number(&db, without).await == 0).then_some(())
     })
     .await;
-    let reports = "SELECT COUNT(*) FROM job_reports WHERE job = 'pending_queries'";
-    assert_eq!(service.number(&db, reports).await, 1);
+    let five_minutes = |at: Timestamp| at.as_seconds().div_euclid(300);
+    let (begun, before) = (Clock::system().now(), commits(&service, &process).await);
+    let first = checks(&service, &process, "pending_queries").await;
+    until("five more checks", || async {
+        (checks(&service, &process, "pending_queries").await >= first + 5).then_some(())
+    })
+    .await;
+    let count = commits(&service, &process).await - before;
+    // Every five minutes each job is run and reported all the same.
+    if five_minutes(begun) == five_minutes(Clock::system().now()) {
+        assert_eq!(count, 0);
+    }
     // What is due later is still found at once.
     service.place(&process.base, "I100001", 100).await;
     service.pay("I100001").await;
@@ -32,13 +47,13 @@ async fn idle_runs_of_a_job_are_reported_once_a_lease(service: Processes) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_runs_of_a_job_are_reported_once_a_lease_on_sqlite() {
-    idle_runs_of_a_job_are_reported_once_a_lease(TestService::embedded_sqlite().await.processes().await).await;
+async fn jobs_without_work_write_nothing_on_sqlite() {
+    jobs_without_work_write_nothing(TestService::embedded_sqlite().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_runs_of_a_job_are_reported_once_a_lease_on_postgres() {
-    idle_runs_of_a_job_are_reported_once_a_lease(TestService::embedded_postgres().await.processes().await).await;
+async fn jobs_without_work_write_nothing_on_postgres() {
+    jobs_without_work_write_nothing(TestService::embedded_postgres().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

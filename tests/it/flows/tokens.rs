@@ -95,7 +95,7 @@ impl FiveProcesses {
 
     /// How many checks of the tokens, in all processes, found nothing to do.
     async fn idle_checks(&self) -> u64 {
-        let idle = r#"wxpay_job_seconds_count{job="platform_tokens",outcome="idle"}"#;
+        let idle = r#"wxpay_job_seconds_count{job="platform_tokens",outcome="checked"}"#;
         let counts = join_all(self.processes.iter().map(|p| self.service.metric::<u64>(p, idle))).await;
         counts.into_iter().flatten().sum()
     }

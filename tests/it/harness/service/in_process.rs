@@ -14,6 +14,7 @@ use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::config::{Config, ConfigHandle};
 use wxpay_worker::http::{Listeners, StreamLimits};
 use wxpay_worker::ids::{MerchantKey, OrderNo};
+use wxpay_worker::scheduler::When;
 use wxpay_worker::store::{Db, Store, StoredOrder};
 
 use super::accounts::{API_KEY, jsapi};
@@ -81,6 +82,8 @@ async fn run(config: &Config, clock: &Clock, port: u16, (roles, streams): Parts)
     };
     let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());
     let app = opened(|| App::open(config.clone(), clock.clone())).await.with_streams(streams);
+    // Each is due at its times, for which the clock is let stand.
+    let app = app.with_jobs(When::every_seconds(1));
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
     let task = tokio::spawn(app.run(roles, Listeners { api, notify, ..Listeners::default() }, stop.clone()));

@@ -1,8 +1,8 @@
 //! The scheduler: work that is due by time. For orders it publishes commands, and the workers do the work; what belongs
 //! to no order (the platform's tokens, gauges, retention) it does itself.
 //!
-//! `registry` lists the jobs, `schedule` says when, `runner` runs each in one process at a time, `jobs` has a file per
-//! job. `token_refresh` keeps the platform's tokens fresh, the only place of the program that fetches them;
+//! `registry` lists the jobs, `schedule` and `timetable` say when, `runner` runs each in one process at a time, `jobs`
+//! has a file per job. `token_refresh` keeps the platform's tokens fresh, the only place of the program that fetches them;
 //! `token_refresh_policy` decides, `token_commit` writes.
 
 mod job;
@@ -12,11 +12,12 @@ mod registry;
 mod runner;
 mod schedule;
 mod shown;
+mod timetable;
 pub mod token_commit;
 mod token_refresh;
 pub mod token_refresh_policy;
 
 pub use outcome::{Done, JobError};
-pub use runner::{AT_LEAST, Parts, SchedulerError, run};
 pub use schedule::When;
+pub use timetable::{AT_LEAST, Parts, SchedulerError, run};
 pub use token_refresh::Tokens;

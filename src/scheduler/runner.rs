@@ -1,15 +1,10 @@
-//! Runs the jobs on their cron, in one process at a time.
+//! A job in this process: whether it has something to do, its lease, its runs and their reports.
 //!
-//! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. At
-//! most times there is nothing to do, which every process finds by itself, without a lease, a run or a write: a job
-//! with such a check runs when it finds something, and every few minutes, when the sweep finds it due. A
-//! job that is still running when its time comes again is left alone; one whose time passed while no process ran, or
-//! whose runner crashed, is found by the sweep and run then. A process whose run failed releases the lease and skips
-//! the next run so that another process can try. Every run leaves a report, but for those that found nothing to do
-//! less than the length of a lease after such a report: what runs each second must not cost a synced write each second.
-//! To other processes the job is overdue meanwhile; the lease keeps them from running it. What must stay true: a run
-//! is made under the lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a
-//! leader that outlived its lease does no harm.
+//! At most times there is nothing to do, which every process finds by itself, without a lease, a run or a write. Every
+//! run leaves a report, but for those that found nothing to do less than the length of a lease after such a report. A
+//! process whose run failed releases the lease and skips the next run so that another process can try. What must stay
+//! true: a run is made under the lease, which is renewed for as long as it lasts; what it does is safe to do twice or
+//! fenced, so a leader that outlived its lease does no harm.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
-use metrics::gauge;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::job::{Check, Context, Job, Reading, Running};
 use super::outcome::report_of;
@@ -33,7 +23,6 @@ use super::token_refresh::Tokens;
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigHandle};
-use crate::sealed_box::CannotSeal;
 use crate::store::{DbError, JobOutcome, JobRun, Lease, Store, job_waits};
 use crate::telemetry;
 use crate::wechat::platform::PlatformClient;
@@ -43,138 +32,30 @@ use crate::wechat::transport::Client;
 /// due; one that is alone comes back soon.
 const SIT_OUT: Duration = Duration::from_secs(3);
 
-/// How often a job with a check runs at least: operators see by its report that it can.
-pub const AT_LEAST: When = When::every_minutes(5);
-
-/// What the scheduler works with.
-pub struct Parts {
+/// What all jobs of this process share.
+pub(super) struct Shared {
     pub config: ConfigHandle,
     pub store: Store,
     pub bus: Bus,
-    /// The way to WeChat's pay API.
-    pub wechat: Client,
-    /// The way to WeChat's platform.
-    pub platform: PlatformClient,
-    /// The time, as the database has it: a host whose own clock is wrong must not stop the jobs of all the others.
     pub clock: Clock,
-    /// How often each job runs though a check finds nothing to do. One with a rhythm as rare is not checked.
-    pub at_least: When,
-}
-
-/// Why the scheduler does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum SchedulerError {
-    /// The cron could not be set up.
-    #[error(transparent)]
-    Cron(#[from] JobSchedulerError),
-    /// No key could be derived from `web.session_key`.
-    #[error("the key of stored tokens: {0}")]
-    Seal(#[from] CannotSeal),
-}
-
-/// Runs until cancelled; jobs that run then finish first. Each lease is released as soon as its job has ended, so
-/// that another process goes on at once.
-pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
-    let Parts { config, store, bus, wechat, platform, clock, at_least } = parts;
-    // A key that cannot be derived stops the start; it stays the same until the next one.
-    Tokens::new(&config.snapshot(), platform.clone())?;
-    let shared = Arc::new(Shared { config, store, bus, clock, wechat, platform, holder });
-    let runners: Vec<Arc<Runner>> =
-        JOBS.iter().map(|job| Arc::new(Runner::new((job, at_least), Arc::clone(&shared), cancel.clone()))).collect();
-    let running = TaskTracker::new();
-    let mut cron = JobScheduler::new().await?;
-    for runner in &runners {
-        let (runner, running) = (Arc::clone(runner), running.clone());
-        let due = CronJob::new_async(runner.job.when.cron(), move |_, _| {
-            let runner = Arc::clone(&runner);
-            Box::pin(running.track_future(async move { runner.run(runner.check).await }))
-        })?;
-        cron.add(due).await?;
-    }
-    cron.start().await?;
-    let sweep = running.spawn(sweep(shared, runners.clone(), running.clone(), cancel.clone()));
-    cancel.cancelled().await;
-    cron.shutdown().await?;
-    join_all(runners.iter().map(|runner| runner.rest())).await;
-    running.close();
-    running.wait().await;
-    // A sweep that panicked is a defect that the next start would hide.
-    if let Err(e) = sweep.await {
-        tracing::error!(error = %e, "the sweep for missed runs did not end well");
-    }
-    Ok(())
-}
-
-/// What all jobs of this process share.
-struct Shared {
-    config: ConfigHandle,
-    store: Store,
-    bus: Bus,
-    clock: Clock,
-    wechat: Client,
-    platform: PlatformClient,
-    holder: String,
+    pub wechat: Client,
+    pub platform: PlatformClient,
+    pub holder: String,
 }
 
 impl Shared {
     /// The refresher of the apps that the configuration has now.
-    fn tokens(&self, config: &Config) -> Option<Arc<Tokens>> {
+    pub fn tokens(&self, config: &Config) -> Option<Arc<Tokens>> {
         Tokens::new(config, self.platform.clone()).ok().flatten().map(Arc::new)
     }
 }
 
-/// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and was not run, again and
-/// again.
-async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
-    let mut ticks = interval(shared.config.snapshot().store.lease);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
-        match due(&shared, &runners).await {
-            Ok(due) => {
-                for runner in due {
-                    running.spawn(async move { runner.run(None).await });
-                }
-            }
-            Err(e) => tracing::warn!(error = %e, "missed runs cannot be checked"),
-        }
-    }
-}
-
-/// What is due and was not run. Also reports clock skew and token age.
-async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>>, DbError> {
-    let ahead_s = shared.clock.host_ahead_ms(shared.store.db().now().await?) / 1000;
-    gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
-    let now = shared.clock.now();
-    if let Some(tokens) = shared.tokens(&shared.config.snapshot()) {
-        tokens.publish_ages(&shared.store, now).await?;
-    }
-    let mut due = Vec::new();
-    let registered = shared.store.registered_jobs().await?;
-    for runner in runners {
-        let (job, next) = (runner.job, runner.due.next_after(now));
-        let deadline_ms = i64::try_from(job.deadline.as_millis()).unwrap_or(i64::MAX);
-        let known = registered.get(job.name).filter(|known| known.is_right(&job.when.cron(), deadline_ms, next));
-        let stored = match known {
-            Some(known) => Some(known.next_due),
-            None => {
-                shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await?;
-                shared.store.job_due_at(job.name).await?
-            }
-        };
-        if stored.is_none_or(|stored| !job_waits(stored, now, next)) {
-            runner.heed(stored);
-            due.push(Arc::clone(runner));
-        }
-    }
-    Ok(due)
-}
-
 /// One job in this process.
-struct Runner {
-    job: &'static Job,
-    check: Option<Check>,
+pub(super) struct Runner {
+    pub job: &'static Job,
+    pub check: Option<Check>,
     /// When a run is due by the database, whatever a check finds.
-    due: When,
+    pub due: When,
     shared: Arc<Shared>,
     busy: AtomicBool,
     /// The lease, and when it was last acquired at the earliest: released at the end.
@@ -199,7 +80,7 @@ struct LastRun {
 }
 
 impl Runner {
-    fn new((job, at_least): (&'static Job, When), shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
+    pub fn new((job, at_least): (&'static Job, When), shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
         let check = job.check.filter(|_| at_least.period() > job.when.period());
         Runner {
             job,
@@ -217,7 +98,7 @@ impl Runner {
 
     /// A due time that this process's last report did not leave was set by an operator, or by another process: what is
     /// remembered of the last run does not count any more, nor that it failed.
-    fn heed(&self, stored: Option<Timestamp>) {
+    pub fn heed(&self, stored: Option<Timestamp>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|last| stored != Some(last.stored_due)) {
             *last = None;
@@ -226,7 +107,7 @@ impl Runner {
     }
 
     /// Runs the job if there is something to do, or without a check if it is due, and this process gets the lease.
-    async fn run(&self, check: Option<Check>) {
+    pub async fn run(&self, check: Option<Check>) {
         {
             let Some(_running) = Running::begin(&self.busy) else { return };
             // Checked while busy: a shutdown either sees this run and leaves the lease to it, or is seen here.
@@ -317,7 +198,7 @@ impl Runner {
     }
 
     /// Releases the lease unless the job still runs, which then does it at its end.
-    async fn rest(&self) {
+    pub async fn rest(&self) {
         if !self.busy.load(Ordering::SeqCst) {
             self.give_back().await;
         }

@@ -90,7 +90,7 @@ async fn ask(ctx: &Context) -> Result<(), JobError> {
     Ok(())
 }
 
-/// The days of a merchant that the timetable asks for now.
+/// The days of a merchant for which the timetable asks.
 async fn days_of(store: &Store, merchant: &MerchantKey, now: Timestamp) -> Result<Vec<String>, DbError> {
     let oldest = oldest(now).to_string();
     let asked: BTreeSet<String> = store.asked_days(merchant, &oldest).await?.into_iter().collect();

@@ -13,7 +13,7 @@ use crate::config;
 
 /// How often it is asked whether another process committed something.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// After that, tasks poll at their own intervals.
+/// How long the database may take to answer: after that, tasks poll at their own intervals.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// After a fault of the database, which those that poll report.
 const AFTER_FAULT: Duration = Duration::from_secs(1);

@@ -13,8 +13,9 @@ use crate::config;
 
 /// How often it is asked whether another process committed something.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// How long the database may take to answer: after that, tasks poll at their own intervals.
-const PROBE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the database may take to answer: after that, tasks poll at their own intervals. Longer than a connection of
+/// the pool is waited for: what is given up while it has one costs the others of the pool a check each.
+const PROBE_WITHIN: Duration = Duration::from_secs(6);
 /// After a fault of the database, which those that poll report.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 /// Where the server refuses the probe: each refusal is a line in its log.

@@ -31,7 +31,7 @@ fn poll(polls: &mut Polls) {
     polls.idle(Duration::ZERO, None);
 }
 
-/// Probes until three in a row wake nothing: other tests commit on the same server.
+/// Probes until three in a row wake nothing: a server may have work of its own to commit.
 async fn until_quiet(store: &Store, probe: &mut Probe, polls: &mut Polls) {
     within_timeout("three probes without a commit", async {
         loop {
@@ -48,21 +48,66 @@ async fn until_quiet(store: &Store, probe: &mut Probe, polls: &mut Polls) {
     .await;
 }
 
-on_both_databases! {
-    async fn a_commit_of_another_process_wakes_what_rests_and_nothing_else_does(stage) {
-        let (store, other) = (&stage.store, another_process(&stage).await);
-        let (mut probe, mut polls) = (store.db().probe(), store.db().polls());
-        for n in 1..=3 {
-            until_quiet(store, &mut probe, &mut polls).await;
-            let commits = store.commits();
-            other.emit(closed(n), NOW).await.unwrap();
-            assert!(store.notice(&mut probe).await.unwrap());
-            assert!(commits.has_changed().unwrap());
-            assert!(polls.is_due());
-            within_timeout("the next poll", polls.next()).await;
-        }
+async fn a_commit_of_another_process_wakes_what_rests(stage: &TestStore) {
+    let (store, other) = (&stage.store, another_process(stage).await);
+    let (mut probe, mut polls) = (store.db().probe(), store.db().polls());
+    for n in 1..=3 {
+        until_quiet(store, &mut probe, &mut polls).await;
+        let commits = store.commits();
+        other.emit(closed(n), NOW).await.unwrap();
+        assert!(store.notice(&mut probe).await.unwrap());
+        assert!(commits.has_changed().unwrap());
+        assert!(polls.is_due());
+        within_timeout("the next poll", polls.next()).await;
     }
+}
 
+async fn a_poll_that_is_given_up_stays_due(stage: &TestStore) {
+    let store = &stage.store;
+    let (mut probe, mut polls) = (store.db().probe(), store.db().polls());
+    until_quiet(store, &mut probe, &mut polls).await;
+    another_process(stage).await.emit(closed(4), NOW).await.unwrap();
+    assert!(store.notice(&mut probe).await.unwrap());
+    polls.begin();
+    assert!(polls.is_due());
+    // As does what is due by time.
+    polls.begin();
+    polls.idle(Duration::ZERO, Some(Duration::ZERO));
+    assert!(polls.is_due());
+}
+
+/// As without a probe: a task polls at its own interval.
+async fn a_server_may_refuse_the_probe(stage: &TestStore) {
+    let refuse = "CREATE ROLE limited LOGIN; REVOKE EXECUTE ON FUNCTION pg_current_snapshot() FROM PUBLIC";
+    stage.execute(refuse).await.unwrap();
+    let url = stage.db.url().replace("postgres://postgres@", "postgres://limited@");
+    let store = Store::new(connected(&config::Store { url: Secret::new(url), ..stage.db.settings() }).await);
+    let (mut probe, mut polls) = (store.db().probe(), store.db().polls());
+    for _ in 0..3 {
+        store.notice(&mut probe).await.unwrap_err();
+        poll(&mut polls);
+        assert!(polls.is_due());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_commits_are_noticed_on_sqlite() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    a_commit_of_another_process_wakes_what_rests(&stage).await;
+    a_poll_that_is_given_up_stays_due(&stage).await;
+}
+
+/// On a server of its own: any commit on it is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_commits_are_noticed_on_postgres_and_only_if_the_server_permits_it() {
+    let server = PostgresServer::start();
+    let stage = TestStore::open(TestDb::postgres_on(server.url()).await).await;
+    a_commit_of_another_process_wakes_what_rests(&stage).await;
+    a_poll_that_is_given_up_stays_due(&stage).await;
+    a_server_may_refuse_the_probe(&stage).await;
+}
+
+on_both_databases! {
     async fn where_no_probe_runs_each_polls_at_its_own_interval(stage) {
         let store = &stage.store;
         let (mut commits, mut polls) = (store.commits(), store.db().polls());
@@ -77,20 +122,6 @@ on_both_databases! {
         assert!(polls.is_due(), "the rest ends with the probe");
         poll(&mut polls);
         assert!(polls.is_due(), "after the last probe");
-    }
-
-    async fn a_poll_that_is_given_up_stays_due(stage) {
-        let store = &stage.store;
-        let (mut probe, mut polls) = (store.db().probe(), store.db().polls());
-        until_quiet(store, &mut probe, &mut polls).await;
-        another_process(&stage).await.emit(closed(1), NOW).await.unwrap();
-        assert!(store.notice(&mut probe).await.unwrap());
-        polls.begin();
-        assert!(polls.is_due());
-        // As does what is due by time.
-        polls.begin();
-        polls.idle(Duration::ZERO, Some(Duration::ZERO));
-        assert!(polls.is_due());
     }
 
     async fn a_relay_that_rests_marks_what_another_process_committed(stage) {
@@ -115,23 +146,5 @@ on_both_databases! {
         cancel.cancel();
         relaying.await.unwrap();
         watching.await.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_refuses_the_probe_is_polled_as_without_one() {
-    let server = PostgresServer::start();
-    let stage = TestStore::open(TestDb::postgres_on(server.url()).await).await;
-    let (mut probe, mut polls) = (stage.store.db().probe(), stage.store.db().polls());
-    until_quiet(&stage.store, &mut probe, &mut polls).await;
-    let refuse = "CREATE ROLE limited LOGIN; REVOKE EXECUTE ON FUNCTION pg_current_snapshot() FROM PUBLIC";
-    stage.execute(refuse).await.unwrap();
-    let url = stage.db.url().replace("postgres://postgres@", "postgres://limited@");
-    let store = Store::new(connected(&config::Store { url: Secret::new(url), ..stage.db.settings() }).await);
-    let (mut probe, mut polls) = (store.db().probe(), store.db().polls());
-    for _ in 0..3 {
-        store.notice(&mut probe).await.unwrap_err();
-        poll(&mut polls);
-        assert!(polls.is_due());
     }
 }

@@ -23,7 +23,7 @@ use crate::store::{DbError, DbKind, FeedEvent, Fenced, Lease, Store};
 
 /// Events of one round.
 const BATCH: u64 = 512;
-/// Poll interval of the outbox when nothing in this process signals a change.
+/// Poll interval of the outbox where nothing is noticed of other processes' commits, or another one has the lease.
 const IDLE: Duration = Duration::from_millis(100);
 /// Between two rounds that found less than a whole batch: under load each would otherwise take a few rows, with a
 /// transaction and a sync of its own.
@@ -70,6 +70,7 @@ pub async fn run(store: Store, bus: Bus, clock: Clock, lease_for: Duration, hold
         holder: &holder,
         held: None,
         noted: None,
+        is_unnoted: false,
     };
     tokio::join!(part(Work::Feed).run(&cancel), part(Work::Relay).run(&cancel));
 }
@@ -103,23 +104,31 @@ struct Leased<'a> {
     held: Option<(Lease, Instant)>,
     /// When the feed's row was last compared with its events.
     noted: Option<Instant>,
+    /// Whether a round came too soon for that.
+    is_unnoted: bool,
 }
 
 impl Leased<'_> {
     async fn run(mut self, cancel: &CancellationToken) {
         let mut commits = self.store.commits();
+        let mut polls = self.store.db().polls();
         loop {
             commits.borrow_and_update();
-            let pause = match self.round().await {
-                Ok(Round::Busy) => Duration::ZERO,
-                Ok(Round::Some) => PACE,
-                Ok(Round::Idle | Round::NotMine) => IDLE,
+            polls.begin();
+            let round = self.round().await;
+            let is_idle = matches!(round, Ok(Round::Idle | Round::NotMine));
+            match round {
+                Ok(Round::Busy) => polls.after(Duration::ZERO),
+                Ok(Round::Some) => polls.after(PACE),
+                Ok(Round::Idle) => polls.idle(IDLE, self.note_in()),
+                // The lease of a process that died ends by itself.
+                Ok(Round::NotMine) => polls.after(IDLE),
                 Err(e) => {
                     tracing::warn!(work = self.work.name(), error = %e, "events wait for the bus or the database");
                     self.give_back().await;
-                    AFTER_FAULT
+                    polls.after(AFTER_FAULT);
                 }
-            };
+            }
             let next_commit = async {
                 tokio::time::sleep(PACE).await;
                 commits.changed().await
@@ -127,20 +136,25 @@ impl Leased<'_> {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
-                () = tokio::time::sleep(pause) => {}
-                _ = next_commit, if pause == IDLE && self.wakes_by_commits() => {}
+                () = polls.next() => {}
+                _ = next_commit, if is_idle && self.wakes_by_commits() => {}
             }
         }
         self.give_back().await;
     }
 
-    /// Whether a commit of this process is worth a round at once: not where each gives positions itself, and not where
-    /// it marks its events itself.
+    /// Whether a commit is worth a round at once: not where each gives positions itself, and not where it marks its
+    /// events itself. Another version's may do neither: what the probe notices is worth a round at [`IDLE`].
     fn wakes_by_commits(&self) -> bool {
         match self.work {
             Work::Feed => self.store.db().kind() == DbKind::Postgres,
             Work::Relay => self.bus.has_outside_subscribers(),
         }
+    }
+
+    /// In how long the feed's row is compared with its events, where the last round came too soon for it.
+    fn note_in(&self) -> Option<Duration> {
+        self.noted.filter(|_| self.is_unnoted).map(|at| NOTE.saturating_sub(at.elapsed()))
     }
 
     async fn give_back(&mut self) {
@@ -152,9 +166,12 @@ impl Leased<'_> {
     }
 
     async fn round(&mut self) -> Result<Round, RelayError> {
-        if matches!(self.work, Work::Feed) && self.noted.is_none_or(|at| at.elapsed() >= NOTE) {
-            self.store.note_feed_end().await?;
-            self.noted = Some(Instant::now());
+        if matches!(self.work, Work::Feed) {
+            self.is_unnoted = self.noted.is_some_and(|at| at.elapsed() < NOTE);
+            if !self.is_unnoted {
+                self.store.note_feed_end().await?;
+                self.noted = Some(Instant::now());
+            }
         }
         // A read before the lease: taking or checking one is a write.
         let waiting = match self.work {

@@ -154,6 +154,9 @@ impl App {
         let found = intake.as_ref().map(Intake::found).unwrap_or_default();
         let log = intake.as_ref().and_then(Intake::appender);
         self.start_http(&mut running, listeners, placer, (log, found), &stop);
+        if roles.worker || roles.relay {
+            keep(&mut running, self.store.clone().watch(stop.clone()));
+        }
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
         if let Some(intake) = intake {
             let ctx = workers.clone().unwrap_or_else(|| self.worker_context());

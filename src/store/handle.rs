@@ -1,12 +1,25 @@
 //! The store as the rest of the program holds it.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::db::{Db, DbError};
+use super::db::{Db, DbError, Probe};
 use super::payers::{KnownPayers, Payers};
 use crate::clock::Timestamp;
 use crate::config;
+
+/// How often it is asked whether another process committed something.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// How long the database may take to answer: after that, tasks poll at their own intervals. Longer than a connection of
+/// the pool is waited for: what is given up while it has one costs the others of the pool a check each.
+const PROBE_WITHIN: Duration = Duration::from_secs(6);
+/// After a fault of the database, which those that poll report.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
+/// Where the server refuses the probe: each refusal is a line in its log.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// All tables of one database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,10 +60,50 @@ impl Store {
         &self.db
     }
 
-    /// Changes whenever this process committed something. A wake-up hint only: other processes commit too, so a waiter
-    /// must also poll periodically.
+    /// Changes whenever this process committed something, and where [`Store::watch`] runs, also when another one did. A
+    /// wake-up hint only: a waiter must also poll periodically.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.subscribe()
+    }
+
+    /// Notices what other processes commit, until cancelled: tasks that wait for it rest meanwhile ([`Db::polls`]).
+    pub async fn watch(self, cancel: CancellationToken) {
+        let mut probe = self.db.probe();
+        loop {
+            let noticed = tokio::time::timeout(PROBE_WITHIN, self.notice(&mut probe));
+            let pause = match cancel.run_until_cancelled(noticed).await {
+                None => break,
+                Some(Ok(Ok(_))) => PROBE_EVERY,
+                Some(Ok(Err(e))) if e.is_refusal() => AFTER_REFUSAL,
+                Some(Ok(Err(_)) | Err(_)) => AFTER_FAULT,
+            };
+            if pause != PROBE_EVERY {
+                self.end_watch();
+            }
+            if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                break;
+            }
+        }
+        self.end_watch();
+    }
+
+    /// Probes once; whether those that wait were woken.
+    pub async fn notice(&self, probe: &mut Probe) -> Result<bool, DbError> {
+        // What was committed while no probe ran is noticed by the first that runs.
+        let is_news = probe.has_changed().await? || !self.db.is_watched();
+        if is_news {
+            self.db.end_rests(true);
+            self.changed();
+        }
+        Ok(is_news)
+    }
+
+    /// Those that rest poll at their own intervals.
+    fn end_watch(&self) {
+        if self.db.is_watched() {
+            self.db.end_rests(false);
+            self.changed();
+        }
     }
 
     /// The keys of payers' names.

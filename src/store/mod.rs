@@ -53,7 +53,9 @@ pub use console::attempts::{Attempt, FORGOTTEN_AFTER};
 pub use console::sessions::NewSession;
 pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
 pub use console::users::{ConsoleLogin, NewInvitation};
-pub use db::{Db, DbError, DbFindings, DbHealth, DbKind, IntakeFindings, inspect_database, inspect_intake};
+pub use db::{
+    Db, DbError, DbFindings, DbHealth, DbKind, IntakeFindings, Polls, Probe, inspect_database, inspect_intake,
+};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Posted, Verdict};

@@ -25,7 +25,7 @@ const SLOTS: usize = 8;
 const TOGETHER: usize = 100;
 /// An endpoint with so many pending deliveries gets no more of the feed until some have ended.
 const MAX_PENDING: u64 = 1000;
-/// How often it is checked what is due, when no commit of this process wakes it.
+/// How often it is checked what is due, when no commit wakes it and something may be due by time.
 const IDLE: Duration = Duration::from_millis(250);
 /// After a fault of the database; the lease is given back meanwhile.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
@@ -35,26 +35,34 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Works until cancelled.
 pub async fn run(maker: Maker, lease_for: Duration, holder: String, cancel: CancellationToken) {
     let mut commits = maker.store.commits();
+    let mut polls = maker.store.db().polls();
     let mut dispatcher =
         Dispatcher { maker, lease_for, holder, held: None, slots: HashMap::new(), sending: JoinSet::new() };
+    // No commit and no answer came since a round that found nothing.
+    let mut is_quiet = false;
     loop {
         commits.borrow_and_update();
-        let pause = match dispatcher.round().await {
-            Ok(Round::Busy) => Duration::ZERO,
-            Ok(Round::Idle) => IDLE,
+        polls.begin();
+        let round = dispatcher.round(is_quiet).await;
+        let is_idle = matches!(round, Ok(Round::Idle | Round::Rest));
+        match round {
+            Ok(Round::Busy) => polls.after(Duration::ZERO),
+            Ok(Round::Idle) => polls.after(IDLE),
+            Ok(Round::Rest) => polls.idle(IDLE, None),
             Err(e) => {
                 tracing::warn!(error = %e, "webhooks wait for the database");
                 dispatcher.give_back().await;
-                AFTER_FAULT
+                polls.after(AFTER_FAULT);
             }
-        };
+        }
         let has_endpoints = !dispatcher.slots.is_empty();
+        is_quiet = false;
         tokio::select! {
             biased;
             () = cancel.cancelled() => break,
             Some(ended) = dispatcher.sending.join_next() => dispatcher.note(ended),
-            () = tokio::time::sleep(pause) => {}
-            _ = commits.changed(), if pause == IDLE && has_endpoints => {}
+            () = polls.next() => is_quiet = is_idle,
+            _ = commits.changed(), if is_idle && has_endpoints => {}
         }
     }
     dispatcher.end().await;
@@ -64,7 +72,10 @@ pub async fn run(maker: Maker, lease_for: Duration, holder: String, cancel: Canc
 enum Round {
     /// Something; there may be more.
     Busy,
+    /// Nothing; something may be due by time.
     Idle,
+    /// Nothing, and there is nothing to do before a commit.
+    Rest,
 }
 
 struct Dispatcher {
@@ -78,7 +89,8 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
-    async fn round(&mut self) -> Result<Round, DbError> {
+    /// Whether it may rest is found out in a quiet round: that costs a query for each endpoint.
+    async fn round(&mut self, is_quiet: bool) -> Result<Round, DbError> {
         while let Some(ended) = self.sending.try_join_next() {
             self.note(ended);
         }
@@ -86,10 +98,10 @@ impl Dispatcher {
         let endpoints = store.enabled_webhooks().await?;
         self.slots.retain(|id, _| endpoints.iter().any(|endpoint| endpoint.id == *id));
         if endpoints.is_empty() {
-            return Ok(Round::Idle);
+            return Ok(Round::Rest);
         }
         let end = store.feed_end().await?.position;
-        let mut is_busy = false;
+        let (mut is_busy, mut may_rest) = (false, is_quiet);
         for endpoint in endpoints {
             if endpoint.position < end && !store.has_pending_deliveries(&endpoint.id, MAX_PENDING).await? {
                 let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
@@ -111,16 +123,20 @@ impl Dispatcher {
                 Some(_) => TOGETHER,
             };
             if free == 0 {
+                may_rest = false;
                 continue;
             }
             let is_one_message = pause_between(endpoint.format).is_some();
             let due = store.due_deliveries(&endpoint.id, self.maker.clock.now(), (free, is_one_message)).await?;
             if due.is_empty() {
+                // One of them may be due later, or its claim end.
+                may_rest = may_rest && !store.has_pending_deliveries(&endpoint.id, 1).await?;
                 continue;
             }
             let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
             // A replay may have sent one meanwhile.
             if is_one_message && !self.maker.begins_message(&endpoint).await? {
+                may_rest = false;
                 continue;
             }
             if !self.send(&lease, &endpoint, due, &slots).await? {
@@ -128,7 +144,11 @@ impl Dispatcher {
             }
             is_busy = true;
         }
-        Ok(if is_busy { Round::Busy } else { Round::Idle })
+        Ok(match (is_busy, may_rest) {
+            (true, _) => Round::Busy,
+            (false, true) => Round::Rest,
+            (false, false) => Round::Idle,
+        })
     }
 
     /// Claims and sends what is due; `false` where the lease is lost.

@@ -12,10 +12,10 @@ use crate::bus::ending::Ending;
 use crate::bus::message::Message;
 use crate::bus::subscription::{self, Arrived, Receipt as _, Source};
 use crate::clock::Timestamp;
-use crate::store::DbError;
 use crate::store::queue::{Answer, BusRows, Claim, Claimed, Finished};
+use crate::store::{DbError, Polls};
 
-/// Maximum poll interval of an idle consumer: other processes cannot wake it.
+/// Poll interval of an idle consumer where nothing is noticed of other processes' commits.
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// Poll interval while there is traffic.
 const BUSY_POLL: Duration = Duration::from_millis(10);
@@ -54,7 +54,7 @@ pub(in crate::bus) struct Supply {
     claiming: Option<Claiming>,
     poll_interval: Duration,
     /// When the queue is polled next.
-    poll_at: Instant,
+    polls: Polls,
 }
 
 /// A claim under way. It has a task of its own, because the loop may stop waiting for it at any moment and a claim
@@ -74,8 +74,8 @@ impl Supply {
         answers: Arc<Answers>,
         handover: Arc<Handover>,
     ) -> Supply {
-        let (claiming, poll_interval, poll_at) = (None, BUSY_POLL, Instant::now());
-        Supply { consumer, empties, lease_ms, rows, answers, handover, claiming, poll_interval, poll_at }
+        let (claiming, poll_interval, polls) = (None, BUSY_POLL, rows.polls());
+        Supply { consumer, empties, lease_ms, rows, answers, handover, claiming, poll_interval, polls }
     }
 }
 
@@ -99,23 +99,27 @@ impl Source for Supply {
             signalled.as_mut().enable();
             let unreserved = handover.want(free.saturating_sub(self.claiming.as_ref().map_or(0, |c| c.most)));
             if handover.must_poll() {
-                self.poll_at = Instant::now();
+                self.polls.after(Duration::ZERO);
                 self.poll_interval = BUSY_POLL;
             }
-            if self.claiming.is_some() || unreserved > 0 && self.poll_at <= Instant::now() {
+            if self.claiming.is_some() || unreserved > 0 && self.polls.is_due() {
                 match self.claim(unreserved).await {
-                    Ok(claimed) if !claimed.is_empty() => {
+                    Ok((claimed, _)) if !claimed.is_empty() => {
                         self.poll_interval = BUSY_POLL;
                         return claimed.into_iter().map(|c| self.arrived(c)).collect();
                     }
-                    Ok(_) => {
+                    Ok((_, due_in)) => {
                         self.poll_interval = (self.poll_interval * 2).min(IDLE_POLL);
-                        self.poll_at = Instant::now() + self.poll_interval;
+                        if self.poll_interval < IDLE_POLL {
+                            self.polls.after(self.poll_interval);
+                        } else {
+                            self.polls.idle(IDLE_POLL, due_in);
+                        }
                     }
                     Err(e) => {
                         let consumer = &self.consumer;
                         tracing::warn!(error = e.to_string(), consumer, "deliveries could not be claimed");
-                        self.poll_at = Instant::now() + AFTER_ERROR;
+                        self.polls.after(AFTER_ERROR);
                     }
                 }
             }
@@ -124,10 +128,11 @@ impl Source for Supply {
                 return handed_over.into_iter().map(|c| self.arrived(c)).collect();
             }
             // Where every free worker is reserved there is nothing to claim.
-            let until = if unreserved > 0 { self.poll_at } else { Instant::now() + IDLE_POLL };
+            let polls = &mut self.polls;
+            let rest = async { if unreserved > 0 { polls.next().await } else { tokio::time::sleep(IDLE_POLL).await } };
             tokio::select! {
                 () = &mut signalled => {}
-                () = tokio::time::sleep_until(until) => {}
+                () = rest => {}
             }
         }
     }
@@ -155,12 +160,18 @@ impl Source for Supply {
 }
 
 impl Supply {
-    async fn claim(&mut self, free: usize) -> Result<Vec<Claimed>, DbError> {
+    /// What was due, and where nothing was, in how long the next delivery is.
+    async fn claim(&mut self, free: usize) -> Result<(Vec<Claimed>, Option<Duration>), DbError> {
         if self.claiming.is_none() {
+            self.polls.begin();
             // A poll costs a read; a claim occupies the single writer.
             match self.rows.next_due_in_ms(&self.consumer).await? {
                 Some(due_in_ms) if due_in_ms <= 0 => {}
-                Some(_) | None => return Ok(Vec::new()),
+                Some(due_in_ms) => {
+                    let due_in = Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0));
+                    return Ok((Vec::new(), Some(due_in)));
+                }
+                None => return Ok((Vec::new(), None)),
             }
         }
         let (rows, consumer, lease_ms) = (&self.rows, &self.consumer, self.lease_ms);
@@ -170,7 +181,9 @@ impl Supply {
         });
         let outcome = (&mut claiming.task).await;
         self.claiming = None;
-        outcome.unwrap_or_else(|e| Err(DbError::Defect(format!("a claim ended: {e}"))))
+        let claimed = outcome.unwrap_or_else(|e| Err(DbError::Defect(format!("a claim ended: {e}"))))?;
+        // Where another process was faster, what it took may be due again any moment.
+        Ok((claimed, Some(Duration::ZERO)))
     }
 
     fn receipt(&self, claimed: &Claimed) -> Receipt {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, Value};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::deadline::{DEADLINE, Deadline};
@@ -106,7 +106,9 @@ pub struct Db {
     /// By whom the schema of PostgreSQL is changed, when not by the role that reads and writes.
     owner: Option<Arc<Owner>>,
     /// The file, when it is one.
-    file: Option<Arc<Path>>,
+    pub(super) file: Option<Arc<Path>>,
+    /// Whether what other processes commit is noticed; changes whenever something may have been.
+    pub(super) probed_changes: watch::Sender<bool>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
     probed: Arc<Mutex<Option<(Instant, bool)>>>,
 }
@@ -142,8 +144,16 @@ impl Db {
         let mut one = sqlite_options(path, 1, "ON");
         one.min_connections(0).connect_lazy(true);
         let reserved = Arc::new(ReadPool::new(Database::connect(one).await?, None, None));
-        let file = Some(path.into());
-        Ok(Db { kind: DbKind::Sqlite, writer, read, reserved, owner: None, file, probed: Arc::default() })
+        Ok(Db {
+            kind: DbKind::Sqlite,
+            writer,
+            read,
+            reserved,
+            owner: None,
+            file: Some(path.into()),
+            probed_changes: watch::Sender::new(false),
+            probed: Arc::default(),
+        })
     }
 
     pub(in crate::store) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
@@ -162,7 +172,16 @@ impl Db {
         let reserved = postgres::connect_lazily(settings.url.expose(), cache, &deadline).await?;
         let reserved = Arc::new(ReadPool::new(reserved, prelude, Some(deadline)));
         let owner = settings.migrate_url.clone().map(|url| Arc::new(Owner::new(url, cache)));
-        Ok(Db { kind: DbKind::Postgres, writer, read, reserved, owner, file: None, probed: Arc::default() })
+        Ok(Db {
+            kind: DbKind::Postgres,
+            writer,
+            read,
+            reserved,
+            owner,
+            file: None,
+            probed_changes: watch::Sender::new(false),
+            probed: Arc::default(),
+        })
     }
 
     /// Which database this is.

@@ -13,6 +13,9 @@ pub(super) const MEND: &str = "a pooler hands the connection to other clients af
 /// an operator cancelled it.
 const OF_ONE_STATEMENT: [&str; 2] = ["55P03", "57014"];
 
+/// 42883: there is no such function. 42501: this role may not call it. 0A000: this server has it and supports it not.
+const REFUSED: [&str; 3] = ["42883", "42501", "0A000"];
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -57,6 +60,11 @@ impl DbError {
     /// long. The server takes others.
     pub fn is_of_one_statement(&self) -> bool {
         self.state().is_some_and(|code| OF_ONE_STATEMENT.contains(&code.as_ref()))
+    }
+
+    /// Whether the server lacks what a statement calls, or refuses it to this role.
+    pub(in crate::store) fn is_refusal(&self) -> bool {
+        self.state().is_some_and(|code| REFUSED.contains(&code.as_ref()))
     }
 
     /// The driver's code of why it is not available.

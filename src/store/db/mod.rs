@@ -1,6 +1,7 @@
 //! The database connection: one API over SQLite and PostgreSQL.
 
 mod arrays;
+mod changes;
 mod connection;
 mod deadline;
 mod error;
@@ -10,6 +11,7 @@ mod postgres;
 mod roles;
 
 pub(in crate::store) use arrays::{array, array_type};
+pub use changes::{Polls, Probe};
 pub use connection::{Db, DbHealth};
 pub(in crate::store) use deadline::Deadline;
 pub use error::DbError;

@@ -2,7 +2,7 @@
 
 use sea_orm::{Statement, Value};
 
-use crate::store::Db;
+use crate::store::{Db, Polls};
 
 /// The embedded bus's tables.
 #[derive(Debug, Clone)]
@@ -14,6 +14,11 @@ impl BusRows {
     /// On a migrated database.
     pub fn new(db: Db) -> BusRows {
         BusRows { db }
+    }
+
+    /// When a consumer polls for deliveries.
+    pub fn polls(&self) -> Polls {
+        self.db.polls()
     }
 
     pub(super) fn sql(&self, sql: String, values: Vec<Value>) -> Statement {

@@ -20,7 +20,7 @@ const BATCH: u64 = 100;
 const REPLAYS: u64 = 16;
 /// How often in a row a robot may take no message because it has got too many, before its items fail.
 const PUT_OFFS: u32 = 10;
-/// How often a replay that another process started is noticed.
+/// How soon a replay that was started is noticed, and what waits for a time.
 const IDLE: Duration = Duration::from_millis(500);
 /// After a fault of the database or the bus; the lease is given back meanwhile.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
@@ -29,8 +29,10 @@ const AFTER_FAULT: Duration = Duration::from_secs(1);
 enum Round {
     /// Something; there may be more.
     Busy,
-    /// Nothing to do here.
+    /// Nothing to do here; another process may have the lease.
     Idle,
+    /// No replay is running.
+    Nothing,
     /// What is left of a replay goes to endpoints that get no message yet.
     Resting,
 }
@@ -43,6 +45,7 @@ pub async fn run(
     holder: String,
     cancel: CancellationToken,
 ) {
+    let mut polls = ctx.store.db().polls();
     let mut runner = Runner {
         ctx,
         bus,
@@ -57,16 +60,18 @@ pub async fn run(
         put_offs: HashMap::new(),
     };
     loop {
-        let pause = match runner.round().await {
-            Ok(Round::Busy) => Duration::ZERO,
-            Ok(Round::Idle | Round::Resting) => IDLE,
+        polls.begin();
+        match runner.round().await {
+            Ok(Round::Busy) => polls.after(Duration::ZERO),
+            Ok(Round::Idle | Round::Resting) => polls.after(IDLE),
+            Ok(Round::Nothing) => polls.idle(IDLE, None),
             Err(e) => {
                 tracing::warn!(error = %e, "a replay waits for the database or the bus");
                 runner.give_back().await;
-                AFTER_FAULT
+                polls.after(AFTER_FAULT);
             }
-        };
-        if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        }
+        if cancel.run_until_cancelled(polls.next()).await.is_none() {
             break;
         }
     }
@@ -111,6 +116,7 @@ impl Runner {
             if waiting.is_empty() {
                 self.put_offs.clear();
                 self.give_back().await;
+                return Ok(Round::Nothing);
             }
             return Ok(Round::Idle);
         }

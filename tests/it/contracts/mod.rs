@@ -10,6 +10,7 @@ mod clocks;
 mod console;
 mod feed;
 mod lock_order;
+mod noticed;
 mod notifications;
 mod relayed;
 mod store;

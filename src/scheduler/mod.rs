@@ -2,8 +2,8 @@
 //! to no order (the platform's tokens, gauges, retention) it does itself.
 //!
 //! `registry` lists the jobs, `schedule` and `timetable` say when, `runner` runs each in one process at a time, `jobs`
-//! has a file per job. `token_refresh` keeps the platform's tokens fresh, the only place of the program that fetches them;
-//! `token_refresh_policy` decides, `token_commit` writes.
+//! has a file per job. `token_refresh` keeps the platform's tokens fresh, the only place of the program that fetches
+//! them; `token_refresh_policy` decides, `token_commit` writes.
 
 mod job;
 mod jobs;

@@ -7,7 +7,7 @@
 //! fenced, so a leader that outlived its lease does no harm.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ use crate::wechat::transport::Client;
 /// How long, from when the job is due again, a process whose run failed leaves it to the others. They check when it is
 /// due; one that is alone comes back soon.
 const SIT_OUT: Duration = Duration::from_secs(3);
+/// How often in a row that time is doubled while runs fail: to 24 seconds.
+const LONGER_AT_MOST: u32 = 3;
 
 /// What all jobs of this process share.
 pub(super) struct Shared {
@@ -64,6 +66,8 @@ pub(super) struct Runner {
     last: Mutex<Option<LastRun>>,
     /// Until when the job is left to others, after a run that failed here.
     sits_out_until: Mutex<Option<Instant>>,
+    /// Runs that failed here in a row.
+    failures: AtomicU32,
     shown: Arc<Shown>,
     cancel: CancellationToken,
 }
@@ -91,6 +95,7 @@ impl Runner {
             held: Mutex::default(),
             last: Mutex::default(),
             sits_out_until: Mutex::default(),
+            failures: AtomicU32::new(0),
             shown: Arc::default(),
             cancel,
         }
@@ -121,7 +126,7 @@ impl Runner {
                 return;
             }
             match self.acquire(&config, check.is_some()).await {
-                Ok(Some(lease)) => self.run_under(lease, config).await,
+                Ok(Some(lease)) => self.run_under(lease, config, check.is_some()).await,
                 Ok(None) => {}
                 Err(e) => {
                     tracing::warn!(job = self.job.name, error = %e, "the lease cannot be acquired");
@@ -147,23 +152,22 @@ impl Runner {
         }
     }
 
-    /// Whether there is something to do. What cannot be read now is read again at the next time.
+    /// Whether there is something to do, or it cannot be said: a run then says why in its report, or does what it can.
     async fn finds(&self, check: Check, config: &Arc<Config>) -> bool {
         let started = Instant::now();
         let checked = std::panic::AssertUnwindSafe(check(self.reading(config))).catch_unwind();
-        let checked = tokio::time::timeout(self.job.deadline, checked).await;
-        let outcome = if matches!(checked, Ok(Ok(Ok(_)))) { "checked" } else { JobOutcome::Failed.as_str() };
-        metrics::histogram!(telemetry::JOB_SECONDS, "job" => self.job.name, "outcome" => outcome)
-            .record(started.elapsed());
-        let error = match checked {
-            Ok(Ok(Ok(finds))) => return finds,
+        let error = match tokio::time::timeout(self.job.deadline, checked).await {
+            Ok(Ok(Ok(finds))) => {
+                metrics::histogram!(telemetry::JOB_SECONDS, "job" => self.job.name, "outcome" => "checked")
+                    .record(started.elapsed());
+                return finds;
+            }
             Ok(Ok(Err(e))) => e.to_string(),
             Ok(Err(_)) => "it panicked".to_owned(),
             Err(_) => "it did not end in time".to_owned(),
         };
         tracing::warn!(job = self.job.name, error, "it cannot be checked whether there is something to do");
-        self.shown.cease();
-        false
+        true
     }
 
     async fn acquire(&self, config: &Config, finds: bool) -> Result<Option<Lease>, DbError> {
@@ -224,7 +228,7 @@ impl Runner {
         }
     }
 
-    async fn run_under(&self, lease: Lease, config: Arc<Config>) {
+    async fn run_under(&self, lease: Lease, config: Arc<Config>, was_found: bool) {
         let lease_for = config.store.lease;
         let Shared { clock, wechat, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
@@ -261,21 +265,25 @@ impl Runner {
         if outcome.is_failure() {
             // Before the report: a request that follows it ends this. By the time at the end: the clock may have been
             // set meanwhile.
-            self.sit_out(job.when.next_after(ended_at).since(ended_at));
+            let failures = self.failures.fetch_add(1, Ordering::SeqCst).min(LONGER_AT_MOST);
+            self.sit_out(job.when.next_after(ended_at).since(ended_at) + SIT_OUT * ((1 << failures) - 1));
+        } else {
+            self.failures.store(0, Ordering::SeqCst);
         }
-        self.report(&lease, begun.get().copied(), JobRun { started_at, ended_at, outcome, done, detail }).await;
+        let run = JobRun { started_at, ended_at, outcome, done, detail };
+        self.report(&lease, begun.get().copied(), run, was_found).await;
         if outcome.is_failure() {
             self.give_back().await;
         }
     }
 
     /// Reports a run, unless it was idle like the one before and that one's report is recent.
-    async fn report(&self, lease: &Lease, begun: Option<i64>, run: JobRun) {
+    async fn report(&self, lease: &Lease, begun: Option<i64>, run: JobRun, was_found: bool) {
         let started_at = run.started_at;
         let idle = run.outcome == JobOutcome::Idle && begun.is_none();
-        // From the start: what became due while it ran, it may not have seen. What failed comes again soon, whatever a
-        // check finds.
-        let when = if run.outcome.is_failure() { self.job.when } else { self.due };
+        // From the start: what became due while it ran, it may not have seen. What failed comes again soon: what a check
+        // found, it finds again.
+        let when = if run.outcome.is_failure() && !was_found { self.job.when } else { self.due };
         let next_due = when.next_after(started_at);
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = |last: &LastRun| {

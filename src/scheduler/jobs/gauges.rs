@@ -21,17 +21,6 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
 /// Measures the gauges that no event of the process changes: in every process, so that one that measures no more hides
 /// nothing. There is never anything left to do.
 pub async fn measure(on: Reading) -> Result<bool, JobError> {
-    for lag in on.bus.lag().await? {
-        let consumer = [("consumer", lag.consumer.as_str())];
-        on.shown.set(telemetry::BUS_LAG_MESSAGES, &consumer, lag.pending as f64);
-        let age = lag.oldest_age.unwrap_or_default();
-        on.shown.set(telemetry::BUS_OLDEST_UNACKED_SECONDS, &consumer, age.as_secs_f64());
-    }
-    for fill in on.bus.fill().await? {
-        let stream = [("stream", fill.stream.as_str())];
-        on.shown.set(telemetry::BUS_STREAM_BYTES, &stream, fill.bytes as f64);
-        on.shown.set(telemetry::BUS_STREAM_MAX_BYTES, &stream, fill.max_bytes as f64);
-    }
     on.shown.set(telemetry::OUTBOX_PENDING, &[], on.store.outbox_pending().await? as f64);
     // Every class, so that a gauge without dead letters is 0; and what another version parks.
     let parked = on.store.dead_letters_by_reason().await?;
@@ -51,6 +40,18 @@ pub async fn measure(on: Reading) -> Result<bool, JobError> {
     }
     webhooks(&on).await?;
     merchant_faults::show(&on).await?;
+    // The last: what the database says is right also while the queue is away.
+    for lag in on.bus.lag().await? {
+        let consumer = [("consumer", lag.consumer.as_str())];
+        on.shown.set(telemetry::BUS_LAG_MESSAGES, &consumer, lag.pending as f64);
+        let age = lag.oldest_age.unwrap_or_default();
+        on.shown.set(telemetry::BUS_OLDEST_UNACKED_SECONDS, &consumer, age.as_secs_f64());
+    }
+    for fill in on.bus.fill().await? {
+        let stream = [("stream", fill.stream.as_str())];
+        on.shown.set(telemetry::BUS_STREAM_BYTES, &stream, fill.bytes as f64);
+        on.shown.set(telemetry::BUS_STREAM_MAX_BYTES, &stream, fill.max_bytes as f64);
+    }
     on.shown.measured();
     Ok(false)
 }

@@ -1,8 +1,8 @@
 //! Noticing what other processes commit. One probe asks the database whether anything was committed; the tasks that
 //! would otherwise poll their tables for it rest until then.
 //!
-//! What must stay true: the probe sees a commit once others can read it, never before, or a poll that follows would miss
-//! it; where the probe does not run, or fails, each task polls at its own interval.
+//! What must stay true: the probe sees a commit once others can read it, never before, or a poll that follows would
+//! miss it; where the probe does not run, or fails, each task polls at its own interval.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::store::writer::BUSY_TIMEOUT;
 /// How long a task rests at most while the probe runs: a safety net.
 const RESTS_FOR: Duration = Duration::from_secs(5);
 
-/// Changes with every transaction that ended: which transactions a reader sees. The position of the log would not do: it
-/// has a commit before readers see it.
+/// Changes with every transaction that ended: which transactions a reader sees. The position of the log would not do:
+/// it has a commit before readers see it.
 const SNAPSHOT: &str = "SELECT CAST(pg_current_snapshot() AS TEXT) AS state";
 
 /// Changes when another connection committed, of any process; only values of one connection can be compared.

@@ -9,17 +9,23 @@ use crate::settling::on_both;
 impl InProcess {
     /// The day once its repair has this state.
     pub async fn until_repair_is(&self, day: &str, state: &str, step: u64) -> Value {
-        let path = format!("/v1/reconciliations/main/{day}");
-        let path = &path;
+        let is = |repair: &Value| repair["state"] == state;
+        self.until_repair(day, &format!("a repair that is {state}"), step, is).await
+    }
+
+    /// The day once its repair is so; the clock goes on in steps of so many seconds.
+    async fn until_repair(&self, day: &str, what: &str, step: u64, is: impl Fn(&Value) -> bool) -> Value {
+        let path = &format!("/v1/reconciliations/main/{day}");
+        let is = &is;
         let found = || async move {
             let found = self.get(path).await.1;
-            let is = found["repair"]["state"] == state;
+            let is = is(&found["repair"]);
             if !is {
                 self.skip(step);
             }
             is.then_some(found)
         };
-        self.found(&format!("a repair that is {state}"), found).await
+        self.found(what, found).await
     }
 
     /// A result of a day that is red, with such a number of payments that the bill has and our books do not.
@@ -107,6 +113,10 @@ on_both! {
         service.place("RP100001").await;
         let done = service.repaired(&day).await;
         assert_eq!((&done["results"][0]["result"], &done["repair"]["state"]), (&json!("asked"), &json!("settling")));
+        // One by one: each is a run of the job, which comes every five seconds.
+        for tries in 1..13 {
+            service.until_repair(&day, "another try", 600, |repair| repair["tries"].as_i64() >= Some(tries)).await;
+        }
         let after = service.until_repair_is(&day, "unsettled", 600).await;
         assert_eq!((&after["state"], &after["repair"]["waits_for"]), (&json!("red"), &json!(1)), "{after}");
         assert_eq!((&after["repair"]["tries"], &after["repair"]["next_at"]), (&json!(13), &Value::Null), "{after}");

@@ -281,8 +281,8 @@ impl Runner {
     async fn report(&self, lease: &Lease, begun: Option<i64>, run: JobRun, was_found: bool) {
         let started_at = run.started_at;
         let idle = run.outcome == JobOutcome::Idle && begun.is_none();
-        // From the start: what became due while it ran, it may not have seen. What failed comes again soon: what a check
-        // found, it finds again.
+        // From the start: what became due while it ran, it may not have seen. What failed comes again soon: what a
+        // check found, it finds again.
         let when = if run.outcome.is_failure() && !was_found { self.job.when } else { self.due };
         let next_due = when.next_after(started_at);
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);

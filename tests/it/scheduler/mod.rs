@@ -1,5 +1,6 @@
 //! What time makes due: rhythms, plans, runs, and the platform's tokens over days that pass in an instant.
 
+mod checks;
 mod deferred;
 mod retention;
 mod runs;

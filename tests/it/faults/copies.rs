@@ -4,15 +4,17 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::nats::spool::with_spool;
 use super::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, counted, notify_until_acknowledged, signed};
 use crate::harness::service::{KEY, Processes, TestService};
 use crate::harness::{size, within_timeout};
 
-async fn copies_settle_once(rig: Processes) {
+/// `accept`: the roles of the two processes that take the copies.
+async fn copies_settle_once(rig: Processes, accept: &str) {
     rig.leave_books_open(SIGNED_BY_THE_TEST);
     let count = size(200, 1000);
-    let ingresses = [rig.run_roles("ingress").await, rig.run_another_ingress().await];
+    let ingresses = [rig.run_roles(accept).await, rig.run_beside(accept, &[]).await];
     let _workers = [rig.run_roles("worker").await, rig.run_roles("worker").await];
     let _rest = rig.run_roles("relay,scheduler").await;
     rig.place(&ingresses[0].base, "A700001", 100).await;
@@ -55,10 +57,21 @@ async fn copies_settle_once(rig: Processes) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_settle_once_on_nats_and_postgres() {
-    copies_settle_once(TestService::nats_postgres().await.processes().await).await;
+    copies_settle_once(TestService::nats_postgres().await.processes().await, "ingress").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_settle_once_behind_two_spools() {
+    let (rig, _folder) = with_spool().await;
+    copies_settle_once(rig, "ingress").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_settle_once_on_embedded_and_postgres() {
-    copies_settle_once(TestService::embedded_postgres().await.processes().await).await;
+    copies_settle_once(TestService::embedded_postgres().await.processes().await, "ingress").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_settle_once_from_two_intake_logs() {
+    copies_settle_once(TestService::embedded_sqlite().await.processes().await, "ingress,worker").await;
 }

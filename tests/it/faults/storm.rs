@@ -1,5 +1,5 @@
 //! Two processes die at random moments while orders are placed and paid: two workers, or a worker and the process that
-//! accepts the notifications into its intake log.
+//! accepts the notifications, with an intake log, a spool or neither.
 //!
 //! Small: forty orders and at least four kills, on NATS with PostgreSQL and on the embedded bus. Long: ten minutes of
 //! kills with orders all the while; the rarer moments of a crash show there. `WXPAY_TEST_SEED` repeats a storm.
@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Orders};
+use super::nats::spool::with_spool;
 use super::until;
 use crate::harness::service::{Process, Processes, TestService, jsapi};
 use crate::harness::size;
@@ -41,12 +42,22 @@ fn order(n: usize) -> (String, i64) {
 struct Cast {
     stays: &'static str,
     die: [&'static str; 2],
-    /// Whether those that accept have an intake log.
-    has_log: bool,
+    intake: Intake,
 }
 
-const WORKERS: Cast = Cast { stays: "ingress,relay,scheduler", die: ["worker", "worker"], has_log: false };
-const WITH_A_LOG: Cast = Cast { stays: "relay,scheduler", die: ["ingress,worker", "worker"], has_log: true };
+/// Where those that accept store a notification first.
+enum Intake {
+    Queue,
+    Log,
+    Spool,
+}
+
+const WORKERS: Cast = Cast { stays: "ingress,relay,scheduler", die: ["worker", "worker"], intake: Intake::Queue };
+
+/// The process that accepts dies, too.
+fn accepting(intake: Intake) -> Cast {
+    Cast { stays: "relay,scheduler", die: ["ingress,worker", "worker"], intake }
+}
 
 /// Kills one of two processes every 0.3 to 1 s and starts another.
 async fn storm(rig: &Processes, (processes, cast): (&mut [Process; 2], &Cast), dice: &mut Dice) {
@@ -106,8 +117,10 @@ async fn survives_a_storm(storming: Processes, cast: Cast) {
     until(&format!("an empty queue (seed {seed})"), || async { rig.is_drained(&db, &bus).await.then_some(()) }).await;
     audit::all_paid_once(rig, base, &orders).await;
     audit::published_once(rig, &db, "order.paid", orders.len()).await;
-    if cast.has_log {
-        the_log_is_used(rig, base).await;
+    match cast.intake {
+        Intake::Queue => {}
+        Intake::Log => the_log_is_used(rig, base).await,
+        Intake::Spool => the_spool_is_used(rig, &mortal[0]).await,
     }
     storming.finish().await;
 }
@@ -124,9 +137,25 @@ async fn the_log_is_used(rig: &Processes, base: &str) {
     rig.until_drained().await;
 }
 
+/// The process that lives now stores what it accepts in its own files first.
+async fn the_spool_is_used(rig: &Processes, accepting: &Process) {
+    rig.place(&accepting.base, "A900000", 100).await;
+    rig.pay("A900000").await;
+    rig.until_state(&accepting.base, "A900000", "paid").await;
+    let syncs = rig.metric::<u64>(accepting, "wxpay_intake_syncs_total").await;
+    assert!(syncs.is_some_and(|syncs| syncs > 0), "{syncs:?} syncs of the spool");
+    rig.until_drained().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_are_paid_once_while_workers_die_at_random_on_nats_and_postgres() {
-    survives_a_storm(TestService::nats_postgres().await.processes().await, WORKERS).await;
+async fn orders_are_paid_once_while_processes_die_at_random_on_nats_and_postgres() {
+    survives_a_storm(TestService::nats_postgres().await.processes().await, accepting(Intake::Queue)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_are_paid_once_while_processes_with_a_spool_die_at_random() {
+    let (processes, _folder) = with_spool().await;
+    survives_a_storm(processes, accepting(Intake::Spool)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,5 +165,5 @@ async fn orders_are_paid_once_while_workers_die_at_random_on_embedded_and_postgr
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_paid_once_while_processes_with_an_intake_log_die_at_random() {
-    survives_a_storm(TestService::embedded_sqlite().await.processes().await, WITH_A_LOG).await;
+    survives_a_storm(TestService::embedded_sqlite().await.processes().await, accepting(Intake::Log)).await;
 }

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use wxpay_worker::bus::{Bus, Message};
 
+use super::nats::spool::with_spool;
 use super::trace::{Call, Expected, Flaw, kept, read};
 use super::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, notify_until_acknowledged, signed};
 use crate::harness::bus::bus_settings;
 use crate::harness::db::TestDb;
 use crate::harness::nats::{NatsServer, traced};
-use crate::harness::service::{KEY, Queue, TestService};
+use crate::harness::service::{KEY, Processes, Queue, TestService};
 
 const SUBJECT: &str = "pay.in.main.notify.received";
 
@@ -28,16 +29,22 @@ async fn judged(trace: &Path, expected: &Expected<'_>) -> (Vec<Call>, Result<(),
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_answers_success_only_after_the_notification_is_synced_to_sqlites_log() {
-    syncs_before_success("ingress", ".db-wal").await;
+    syncs_before_success(TestService::embedded_sqlite().await.processes().await, "ingress", ".db-wal").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_answers_success_only_after_the_notification_is_synced_to_its_intake_log() {
-    syncs_before_success("ingress,worker", ".db.intake/notify-").await;
+    let rig = TestService::embedded_sqlite().await.processes().await;
+    syncs_before_success(rig, "ingress,worker", ".db.intake/notify-").await;
 }
 
-async fn syncs_before_success(roles: &str, file: &str) {
-    let rig = TestService::embedded_sqlite().await.processes().await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_answers_success_only_after_the_notification_is_synced_to_its_spool() {
+    let (rig, _folder) = with_spool().await;
+    syncs_before_success(rig, "ingress", "/notify-").await;
+}
+
+async fn syncs_before_success(rig: Processes, roles: &str, file: &str) {
     rig.leave_unfinished("no worker runs, or no order is there");
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");

@@ -384,7 +384,8 @@ api_key=load-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 extra=()
 [[ -z $counted ]] || extra=(-c shared_preload_libraries=pg_stat_statements)
 start_postgres "$scratch/postgres" on "${extra[@]}"
-[[ -z $counted ]] || "$PG_BIN/psql" -qX "$PG_URL" -c "CREATE EXTENSION pg_stat_statements" >&2
+# In the template, and so in each database that is made from here on.
+[[ -z $counted ]] || "$PG_BIN/psql" -qX "${PG_URL%/*}/template1" -c "CREATE EXTENSION pg_stat_statements" >&2
 postgres_pid=$(head -n 1 "$PG_DIR/data/postmaster.pid")
 touch "$scratch/results"
 

@@ -68,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_5::m20261202_000200_due_indexes::Migration),
             Box::new(schema_5::m20261202_000210_refund_moves::Migration),
             Box::new(schema_5::m20261202_000220_explained_days::Migration),
+            Box::new(schema_5::m20261202_000230_plain_checks::Migration),
         ]
     }
 }

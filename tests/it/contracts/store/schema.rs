@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use wxpay_worker::config;
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::Db;
@@ -68,6 +68,38 @@ async fn a_step_that_waits_for_a_table_does_not_keep_its_writers_waiting() {
     held.commit().await.unwrap();
     assert!(within_timeout("the step", migrating).await.unwrap().unwrap());
     assert_eq!(stage.count("calls").await, 0);
+}
+
+/// SQLite would make a table in memory for each list of values, each time such a statement runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_checks_of_a_file_need_no_table_in_memory_and_refuse_what_they_refused() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    let file = sea_orm::Database::connect(stage.db.url()).await.unwrap();
+    for statement in [
+        "INSERT INTO orders DEFAULT VALUES",
+        "INSERT INTO attempts DEFAULT VALUES",
+        "INSERT INTO evidence DEFAULT VALUES",
+        "INSERT INTO payments DEFAULT VALUES",
+        "INSERT INTO ledger DEFAULT VALUES",
+        "UPDATE orders SET state = 'paid', version = 2 WHERE id = 1",
+        "UPDATE attempts SET state = 'paid' WHERE merchant = 'a' AND out_trade_no = 'b'",
+    ] {
+        let explain = Statement::from_string(DbBackend::Sqlite, format!("EXPLAIN {statement}"));
+        let steps = file.query_all_raw(explain).await.unwrap();
+        let steps: Vec<String> = steps.iter().map(|step| step.try_get("", "opcode").unwrap()).collect();
+        assert!(steps.iter().any(|step| step == "OpenWrite"), "{statement}: {steps:?}");
+        assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{statement}: {steps:?}");
+    }
+    let payment = |class: &str| {
+        format!(
+            "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid, amount_fen,
+               currency, paid_at_ms, recorded_at_ms, updated_at_ms)
+             VALUES ('m', 't-{class}', 1, '{class}', 'n', '1', 'wx1', 1, 'CNY', 0, 0, 0)"
+        )
+    };
+    stage.execute(&payment("unmatched")).await.unwrap();
+    let refused = stage.execute(&payment("lost")).await.unwrap_err().to_string();
+    assert!(refused.contains("CHECK constraint failed: class = 'credited' OR class = 'held'"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -106,7 +106,7 @@ pub struct Db {
     /// By whom the schema of PostgreSQL is changed, when not by the role that reads and writes.
     owner: Option<Arc<Owner>>,
     /// The file, when it is one.
-    pub(super) file: Option<Arc<Path>>,
+    pub(in crate::store) file: Option<Arc<Path>>,
     /// Whether what other processes commit is noticed; changes whenever something may have been.
     pub(super) probed_changes: watch::Sender<bool>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.

@@ -1,6 +1,6 @@
 //! What other processes commit is noticed by one probe, and what would poll for it rests until then.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::Bus;
@@ -16,7 +16,7 @@ use crate::harness::bus::bus_settings;
 use crate::harness::db::{TestDb, connected};
 use crate::harness::postgres::PostgresServer;
 use crate::harness::store::TestStore;
-use crate::harness::within_timeout;
+use crate::harness::{TEST_TIMEOUT, within_timeout};
 
 /// More than a relay that is woken by nothing but its safety net marks one by one before a test's limit of time.
 const EVENTS: u32 = 15;
@@ -105,6 +105,27 @@ async fn only_commits_are_noticed_on_postgres_and_only_if_the_server_permits_it(
     a_commit_of_another_process_wakes_what_rests(&stage).await;
     a_poll_that_is_given_up_stays_due(&stage).await;
     a_server_may_refuse_the_probe(&stage).await;
+}
+
+/// The runtime is not woken ten times a second for it: here it cannot run meanwhile.
+#[tokio::test]
+async fn a_file_is_probed_beside_the_runtime() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    let (mut commits, mut polls) = (stage.store.commits(), stage.store.db().polls());
+    let cancel = CancellationToken::new();
+    let watching = tokio::spawn(stage.store.clone().watch(cancel.clone()));
+    within_timeout("the first probe", commits.changed()).await.unwrap();
+    poll(&mut polls);
+    assert!(!polls.is_due());
+    let other = rusqlite::Connection::open(stage.db.url().trim_start_matches("sqlite://")).unwrap();
+    other.execute_batch("INSERT INTO leases (name, holder, term, expires_at_ms) VALUES ('a', 'b', 1, 0)").unwrap();
+    let committed = Instant::now();
+    while !commits.has_changed().unwrap() || !polls.is_due() {
+        assert!(committed.elapsed() < TEST_TIMEOUT, "the commit is not noticed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    cancel.cancel();
+    within_timeout("the end of the probe", watching).await.unwrap();
 }
 
 on_both_databases! {

@@ -88,6 +88,11 @@ impl Polls {
         self.until = self.from;
     }
 
+    /// Whether anything was noticed since the last poll began, or may have been committed: no probe runs.
+    pub fn has_noticed(&self) -> bool {
+        !*self.probed.borrow() || self.probed.has_changed().unwrap_or(true)
+    }
+
     /// The next poll comes after a pause.
     pub fn after(&mut self, pause: Duration) {
         self.from = Instant::now() + pause;

@@ -1,12 +1,15 @@
 //! What other processes commit is noticed by one probe, and what would poll for it rests until then.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
+use wxpay_worker::config::Config;
 use wxpay_worker::relay;
+use wxpay_worker::scheduler::{Next, Rests};
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::{Polls, Probe, Store};
 
@@ -105,6 +108,30 @@ async fn only_commits_are_noticed_on_postgres_and_only_if_the_server_permits_it(
     a_commit_of_another_process_wakes_what_rests(&stage).await;
     a_poll_that_is_given_up_stays_due(&stage).await;
     a_server_may_refuse_the_probe(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_rests_while_nothing_is_committed_and_nothing_becomes_due() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    let (store, other) = (&stage.store, another_process(&stage).await);
+    let (mut probe, mut rests) = (store.db().probe(), Rests::new(store.db().polls()));
+    let config = Arc::new(Config::from_toml_str("").unwrap());
+    assert_eq!(rests.next(&config, NOW), Next::Now);
+    rests.begin(Arc::clone(&config), NOW);
+    assert_eq!(rests.next(&config, NOW), Next::Now, "no probe runs");
+    assert!(store.notice(&mut probe).await.unwrap());
+    assert_eq!(rests.next(&config, NOW), Next::Now, "what was committed before is not known");
+    let Next::Within(ahead) = rests.next(&config, NOW) else { panic!("nothing was committed") };
+    rests.begin(Arc::clone(&config), NOW);
+    assert_eq!(rests.next(&config, NOW), Next::Nothing);
+    let last = NOW.after(ahead).before(Duration::from_secs(1));
+    assert_eq!(rests.next(&config, last), Next::Within(ahead), "what becomes due then was not checked");
+    assert_eq!(rests.next(&config, NOW.before(Duration::from_millis(1))), Next::Within(ahead), "the clock was set");
+    assert_eq!(rests.next(&Arc::new((*config).clone()), NOW), Next::Within(ahead), "the configuration is another");
+    other.emit(closed(1), NOW).await.unwrap();
+    assert!(store.notice(&mut probe).await.unwrap());
+    assert_eq!(rests.next(&config, NOW), Next::Now);
+    assert_eq!(rests.next(&config, NOW), Next::Within(ahead), "a commit ends the rest, not one call of it");
 }
 
 /// The runtime is not woken ten times a second for it: here it cannot run meanwhile.

@@ -13,7 +13,7 @@ use super::schedule::When;
 use super::shown::Shown;
 use super::token_refresh::Tokens;
 use crate::bus::Bus;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::store::{Lease, Store};
 use crate::wechat::transport::Client;
@@ -25,10 +25,19 @@ pub(super) struct Reading {
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
+    /// How far ahead of the clock a check sees what is due.
+    pub ahead: Duration,
     /// None if the browser side is not configured or no app has a secret.
     pub tokens: Option<Arc<Tokens>>,
     /// The job's gauges in this process.
     pub shown: Arc<Shown>,
+}
+
+impl Reading {
+    /// The time up to which a check asks what is due.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().after(self.ahead)
+    }
 }
 
 /// The context of a run.
@@ -61,6 +70,9 @@ pub(super) struct Job {
     /// Is made at each time of the rhythm, in every process, and writes nothing; only what it finds is worth the lease,
     /// a run and its report. Without one each run finds by itself what there is to do.
     pub check: Option<Check>,
+    /// Whether it rests while nothing is committed and nothing becomes due: what it finds then depends on
+    /// [`Reading::now`], the configuration and the database alone, and what it finds at a time it finds later, too.
+    pub rests: bool,
     /// A run that takes longer is stopped; the next one continues its work.
     pub deadline: Duration,
     pub run: fn(Context) -> BoxFuture<'static, Result<Done, JobError>>,

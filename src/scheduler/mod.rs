@@ -9,6 +9,7 @@ mod job;
 mod jobs;
 mod outcome;
 mod registry;
+mod rests;
 mod runner;
 mod schedule;
 mod shown;
@@ -18,6 +19,8 @@ mod token_refresh;
 pub mod token_refresh_policy;
 
 pub use outcome::{Done, JobError};
+#[doc(hidden)]
+pub use rests::{Next, Rests};
 pub use schedule::When;
 pub use timetable::{AT_LEAST, Parts, SchedulerError, run};
 pub use token_refresh::Tokens;

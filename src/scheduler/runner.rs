@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::{Check, Context, Job, Reading, Running};
 use super::outcome::report_of;
 use super::registry::JOBS;
+use super::rests::{Next, Rests};
 use super::schedule::When;
 use super::shown::Shown;
 use super::token_refresh::Tokens;
@@ -60,6 +61,7 @@ pub(super) struct Runner {
     pub due: When,
     shared: Arc<Shared>,
     busy: AtomicBool,
+    rests: Mutex<Rests>,
     /// The lease, and when it was last acquired at the earliest: released at the end.
     held: Mutex<Option<(Lease, Instant)>>,
     /// The last run that this process made.
@@ -90,6 +92,7 @@ impl Runner {
             job,
             check,
             due: if check.is_some() { at_least } else { job.when },
+            rests: Mutex::new(Rests::new(shared.store.db().polls())),
             shared,
             busy: AtomicBool::new(false),
             held: Mutex::default(),
@@ -140,22 +143,40 @@ impl Runner {
         }
     }
 
-    fn reading(&self, config: &Arc<Config>) -> Reading {
+    fn reading(&self, config: &Arc<Config>, ahead: Duration) -> Reading {
         let Shared { store, bus, clock, .. } = &*self.shared;
         Reading {
             config: Arc::clone(config),
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
+            ahead,
             tokens: self.shared.tokens(config),
             shown: Arc::clone(&self.shown),
         }
     }
 
-    /// Whether there is something to do, or it cannot be said: a run then says why in its report, or does what it can.
+    /// Whether there is something to do.
     async fn finds(&self, check: Check, config: &Arc<Config>) -> bool {
+        let now = self.shared.clock.now();
+        let next = if self.job.rests { self.resting().next(config, now) } else { Next::Now };
+        if let Next::Within(ahead) = next
+            && !self.finds_within(ahead, check, config).await
+        {
+            self.resting().begin(Arc::clone(config), now);
+            return false;
+        }
+        next != Next::Nothing && self.finds_within(Duration::ZERO, check, config).await
+    }
+
+    fn resting(&self) -> MutexGuard<'_, Rests> {
+        self.rests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something is due by then, or it cannot be said: a run then says why in its report, or does what it can.
+    async fn finds_within(&self, ahead: Duration, check: Check, config: &Arc<Config>) -> bool {
         let started = Instant::now();
-        let checked = std::panic::AssertUnwindSafe(check(self.reading(config))).catch_unwind();
+        let checked = std::panic::AssertUnwindSafe(check(self.reading(config, ahead))).catch_unwind();
         let error = match tokio::time::timeout(self.job.deadline, checked).await {
             Ok(Ok(Ok(finds))) => {
                 metrics::histogram!(telemetry::JOB_SECONDS, "job" => self.job.name, "outcome" => "checked")
@@ -234,7 +255,7 @@ impl Runner {
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {
-            reading: self.reading(&config),
+            reading: self.reading(&config, Duration::ZERO),
             wechat: wechat.clone(),
             lease: lease.clone(),
             jobs: JOBS,

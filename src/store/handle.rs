@@ -1,12 +1,14 @@
 //! The store as the rest of the program holds it.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::db::{Db, DbError, Probe};
+use super::db::{Db, DbError, FileWatch, Probe};
 use super::payers::{KnownPayers, Payers};
 use crate::clock::Timestamp;
 use crate::config;
@@ -68,6 +70,14 @@ impl Store {
 
     /// Notices what other processes commit, until cancelled: tasks that wait for it rest meanwhile ([`Db::polls`]).
     pub async fn watch(self, cancel: CancellationToken) {
+        match self.db.file.clone() {
+            Some(file) => self.watch_file(file, &cancel).await,
+            None => self.watch_server(&cancel).await,
+        }
+        self.end_watch();
+    }
+
+    async fn watch_server(&self, cancel: &CancellationToken) {
         let mut probe = self.db.probe();
         loop {
             let noticed = tokio::time::timeout(PROBE_WITHIN, self.notice(&mut probe));
@@ -84,18 +94,54 @@ impl Store {
                 break;
             }
         }
-        self.end_watch();
+    }
+
+    /// A thread probes; here it is only seen to it that the thread gets its answers.
+    async fn watch_file(&self, file: Arc<Path>, cancel: &CancellationToken) {
+        let store = self.clone();
+        let started = FileWatch::start(file, move |changed| store.heed(changed));
+        let watch = match started {
+            Ok(watch) => watch,
+            Err(e) => {
+                tracing::warn!(error = %e, "no thread notices commits of other processes: they are polled for");
+                return cancel.cancelled().await;
+            }
+        };
+        loop {
+            let mut left = PROBE_WITHIN.saturating_sub(watch.silent_for());
+            if left.is_zero() {
+                self.end_watch();
+                left = AFTER_FAULT;
+            }
+            if cancel.run_until_cancelled(tokio::time::sleep(left)).await.is_none() {
+                break;
+            }
+        }
     }
 
     /// Probes once; whether those that wait were woken.
     pub async fn notice(&self, probe: &mut Probe) -> Result<bool, DbError> {
+        Ok(self.noticed(probe.has_changed().await?))
+    }
+
+    /// What a probe of the file found; answers the pause until the next.
+    fn heed(&self, changed: Result<bool, DbError>) -> Duration {
+        let Ok(has_changed) = changed else {
+            self.end_watch();
+            return AFTER_FAULT;
+        };
+        self.noticed(has_changed);
+        PROBE_EVERY
+    }
+
+    fn noticed(&self, has_changed: bool) -> bool {
         // What was committed while no probe ran is noticed by the first that runs.
-        let is_news = probe.has_changed().await? || !self.db.is_watched();
+        let is_news = has_changed || !self.db.is_watched();
         if is_news {
             self.db.end_rests(true);
             self.changed();
         }
-        Ok(is_news)
+        is_news
     }
 
     /// Those that rest poll at their own intervals.

@@ -10,7 +10,7 @@ const MESSAGES_PER_RUN: u64 = 500;
 
 /// Whether a message has waited long enough.
 pub async fn has_deferred(on: Reading) -> Result<bool, JobError> {
-    Ok(!on.store.due_messages(on.clock.now(), 1).await?.is_empty())
+    Ok(!on.store.due_messages(on.now(), 1).await?.is_empty())
 }
 
 /// Publishes again what had to wait longer than a bus should hold it.

@@ -19,7 +19,7 @@ const PUT_OFF: Duration = Duration::from_secs(60);
 
 /// Whether a refund is due.
 pub async fn has_due_refunds(on: Reading) -> Result<bool, JobError> {
-    Ok(on.store.has_due_refund(on.clock.now()).await?)
+    Ok(on.store.has_due_refund(on.now()).await?)
 }
 
 /// Publishes a command for every due refund.

@@ -6,7 +6,7 @@ use crate::scheduler::outcome::{Done, JobError};
 /// Whether a value is due.
 pub async fn has_due_tokens(on: Reading) -> Result<bool, JobError> {
     match &on.tokens {
-        Some(tokens) => Ok(tokens.is_due(&on.store, on.clock.now()).await?),
+        Some(tokens) => Ok(tokens.is_due(&on.store, on.now()).await?),
         None => Ok(false),
     }
 }

@@ -1,23 +1,18 @@
-//! Noticing what other processes commit. One probe asks the database whether anything was committed; the tasks that
-//! would otherwise poll their tables for it rest until then.
+//! Noticing what other processes commit. One probe asks the database whether anything was committed (on SQLite
+//! [`super::file_changes`]); the tasks that would otherwise poll their tables for it rest until then.
 //!
 //! What must stay true: the probe sees a commit once others can read it, never before, or a poll that follows would
 //! miss it; where the probe does not run, or fails, each task polls at its own interval.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx;
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sea_orm::sqlx::{ConnectOptions, Executor, Row};
-use sea_orm::{ConnectionTrait, DbErr, RuntimeErr};
+use sea_orm::ConnectionTrait;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::Db;
 use super::error::DbError;
-use crate::store::writer::BUSY_TIMEOUT;
+use super::file_changes::FileProbe;
 
 /// How long a task rests at most while the probe runs: a safety net.
 const RESTS_FOR: Duration = Duration::from_secs(5);
@@ -26,13 +21,10 @@ const RESTS_FOR: Duration = Duration::from_secs(5);
 /// it has a commit before readers see it.
 const SNAPSHOT: &str = "SELECT CAST(pg_current_snapshot() AS TEXT) AS state";
 
-/// Changes when another connection committed, of any process; only values of one connection can be compared.
-const DATA_VERSION: &str = "PRAGMA data_version";
-
 impl Db {
     /// Asks whether anything was committed.
     pub fn probe(&self) -> Probe {
-        Probe { db: self.clone(), connection: None, seen: None }
+        Probe { db: self.clone(), of_file: self.file.clone().map(FileProbe::new), seen: None }
     }
 
     /// When a task polls this database.
@@ -55,52 +47,27 @@ impl Db {
 /// Compares the state of the database with the one it found before.
 pub struct Probe {
     db: Db,
-    /// To SQLite.
-    connection: Option<SqliteConnection>,
+    /// On SQLite.
+    of_file: Option<FileProbe>,
+    /// On PostgreSQL.
     seen: Option<String>,
 }
 
 impl Probe {
     /// Whether anything may have been committed since the last call, by this process or another; always at the first.
     pub async fn has_changed(&mut self) -> Result<bool, DbError> {
-        let state = match self.db.file.clone() {
-            Some(file) => self.data_version(&file).await?,
-            None => self.snapshot().await?,
-        };
+        if let Some(file) = &mut self.of_file {
+            return file.has_changed();
+        }
+        let state = snapshot(&self.db).await?;
         Ok(self.seen.replace(state.clone()) != Some(state))
     }
-
-    async fn data_version(&mut self, file: &Path) -> Result<String, DbError> {
-        // One that fails or is given up is not put back.
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                self.seen = None;
-                connect(file).await.map_err(failed)?
-            }
-        };
-        let row = connection.fetch_one(DATA_VERSION).await.map_err(failed)?;
-        let version: i64 = row.try_get(0).map_err(failed)?;
-        self.connection = Some(connection);
-        Ok(version.to_string())
-    }
-
-    async fn snapshot(&self) -> Result<String, DbError> {
-        let row = self.db.read().query_one_raw(self.db.statement(SNAPSHOT, [])).await?;
-        let row = row.ok_or_else(|| DbError::Defect("no snapshot".into()))?;
-        Ok(row.try_get("", "state")?)
-    }
 }
 
-/// Not of a pool, which replaces its connections from time to time.
-async fn connect(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let options = SqliteConnectOptions::new().filename(file).pragma("query_only", "ON").busy_timeout(BUSY_TIMEOUT);
-    let options = options.disable_statement_logging();
-    options.connect().await
-}
-
-fn failed(e: sqlx::Error) -> DbError {
-    DbErr::Query(RuntimeErr::SqlxError(Arc::new(e))).into()
+async fn snapshot(db: &Db) -> Result<String, DbError> {
+    let row = db.read().query_one_raw(db.statement(SNAPSHOT, [])).await?;
+    let row = row.ok_or_else(|| DbError::Defect("no snapshot".into()))?;
+    Ok(row.try_get("", "state")?)
 }
 
 /// When a task polls the database that waits for what some process commits.
@@ -119,6 +86,11 @@ impl Polls {
     pub fn begin(&mut self) {
         self.probed.mark_unchanged();
         self.until = self.from;
+    }
+
+    /// Whether anything was noticed since the last poll began, or may have been committed: no probe runs.
+    pub fn has_noticed(&self) -> bool {
+        !*self.probed.borrow() || self.probed.has_changed().unwrap_or(true)
     }
 
     /// The next poll comes after a pause.

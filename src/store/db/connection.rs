@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
+use std::num::NonZero;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +28,11 @@ use crate::store::writer::{BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, RowForm,
 
 /// How long it counts whether SQLite takes writes: finding out is a write.
 const PROBE_COUNTS: Duration = Duration::from_secs(1);
+
+/// Readers of SQLite that stay open, where there are no more cores than this.
+const READERS_KEPT: usize = 4;
+/// After this time without a read the others are closed.
+const SPARE_FOR: Duration = Duration::from_secs(10);
 
 /// A client that streams changes out of a logical slot is no standby.
 pub(super) const POSTGRES_HEALTH: &str = "
@@ -54,6 +60,19 @@ fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> Co
                 .busy_timeout(BUSY_TIMEOUT)
         });
     o
+}
+
+/// A few readers stay open, each with the schema and its statements in memory; the rest are opened when these are busy.
+async fn sqlite_readers(path: &Path, readers: u32) -> Result<ReadPool, DbErr> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let kept = u32::try_from(cores.max(READERS_KEPT)).unwrap_or(u32::MAX).min(readers);
+    let pool = ReadPool::new(connect_when_free(|| sqlite_options(path, kept, "ON")).await?, None, None);
+    if kept == readers {
+        return Ok(pool);
+    }
+    let mut spare = sqlite_options(path, readers - kept, "ON");
+    spare.min_connections(0).connect_lazy(true).idle_timeout(SPARE_FOR);
+    Ok(pool.with_spare(Database::connect(spare).await?, kept as usize))
 }
 
 /// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once,
@@ -106,7 +125,7 @@ pub struct Db {
     /// By whom the schema of PostgreSQL is changed, when not by the role that reads and writes.
     owner: Option<Arc<Owner>>,
     /// The file, when it is one.
-    pub(super) file: Option<Arc<Path>>,
+    pub(in crate::store) file: Option<Arc<Path>>,
     /// Whether what other processes commit is noticed; changes whenever something may have been.
     pub(super) probed_changes: watch::Sender<bool>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
@@ -136,11 +155,9 @@ impl Db {
     }
 
     async fn connect_sqlite(settings: &config::Store, path: &Path, form: RowForm) -> Result<Db, DbError> {
-        let readers = settings.max_connections;
         create_private(path).map_err(|e| DbError::Defect(format!("{}: {e}", path.display())))?;
         let writer = Writer::sqlite(path, form, Limits::DEFAULT).await?;
-        let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
-        let read = ReadPool::new(read, None, None);
+        let read = sqlite_readers(path, settings.max_connections.max(1)).await?;
         let mut one = sqlite_options(path, 1, "ON");
         one.min_connections(0).connect_lazy(true);
         let reserved = Arc::new(ReadPool::new(Database::connect(one).await?, None, None));

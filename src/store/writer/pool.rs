@@ -1,5 +1,6 @@
 //! Connections for reading.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::prelude::async_trait::async_trait;
@@ -7,6 +8,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
     TransactionTrait,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::postgres::has_state;
 use crate::store::db::Deadline;
@@ -16,14 +18,27 @@ const MIGRATION_TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 const DEADLOCK_OR_LOCK_TIMEOUT: &[&str] = &["40P01", "55P03"];
 
+/// How long a read waits for one of the connections that stay open. Most reads are shorter by far, and a connection of
+/// SQLite that is opened for one reads the whole schema and prepares each statement anew.
+const BEFORE_SPARE: Duration = Duration::from_millis(10);
+
 /// A pool of connections for reading. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ReadPool {
     pool: DatabaseConnection,
+    spare: Option<Spare>,
     /// How a transaction begins where no session is left to a connection: a statement is then prepared and run in one.
     prelude: Option<&'static str>,
     /// How long a read may take; of a file there is none.
     deadline: Option<Deadline>,
+}
+
+/// Connections that are opened for reads which find all of the pool's busy, and are closed again.
+#[derive(Clone, Debug)]
+struct Spare {
+    pool: DatabaseConnection,
+    /// Those of the first pool that are free.
+    free: Arc<Semaphore>,
 }
 
 impl ReadPool {
@@ -32,12 +47,35 @@ impl ReadPool {
         prelude: Option<&'static str>,
         deadline: Option<Deadline>,
     ) -> ReadPool {
-        ReadPool { pool, prelude, deadline }
+        ReadPool { pool, spare: None, prelude, deadline }
+    }
+
+    /// With further connections for when as many reads as this are under way.
+    pub(in crate::store) fn with_spare(self, spare: DatabaseConnection, connections: usize) -> ReadPool {
+        ReadPool { spare: Some(Spare { pool: spare, free: Arc::new(Semaphore::new(connections)) }), ..self }
     }
 
     /// Closes every connection.
     pub async fn close(self) -> Result<(), DbErr> {
+        if let Some(spare) = self.spare {
+            spare.pool.close().await?;
+        }
         self.pool.close().await
+    }
+
+    /// How many of the spare connections are open.
+    #[doc(hidden)]
+    pub fn spare_open(&self) -> u32 {
+        self.spare.as_ref().map_or(0, |spare| spare.pool.get_sqlite_connection_pool().size())
+    }
+
+    /// Where a read finds a connection soonest, and what it holds meanwhile.
+    async fn free_pool(&self) -> (&DatabaseConnection, Option<SemaphorePermit<'_>>) {
+        let Some(spare) = &self.spare else { return (&self.pool, None) };
+        match tokio::time::timeout(BEFORE_SPARE, spare.free.acquire()).await {
+            Ok(Ok(permit)) => (&self.pool, Some(permit)),
+            Ok(Err(_)) | Err(_) => (&spare.pool, None),
+        }
     }
 
     /// Brings the schema to the newest version. Writers of the version before may hold a table, and lock tables in
@@ -57,7 +95,11 @@ impl ReadPool {
     }
 
     pub(in crate::store) async fn ping(&self) -> Result<(), DbErr> {
-        self.in_time(self.pool.ping()).await
+        let ping = async {
+            let (pool, _permit) = self.free_pool().await;
+            pool.ping().await
+        };
+        self.in_time(ping).await
     }
 
     async fn in_time<T>(&self, read: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
@@ -82,7 +124,10 @@ impl ConnectionTrait for ReadPool {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let read = async {
-            let Some(prelude) = self.prelude else { return self.pool.execute_raw(statement).await };
+            let Some(prelude) = self.prelude else {
+                let (pool, _permit) = self.free_pool().await;
+                return pool.execute_raw(statement).await;
+            };
             let tx = self.begin(prelude).await?;
             let done = tx.execute_raw(statement).await?;
             tx.commit().await?;
@@ -92,12 +137,19 @@ impl ConnectionTrait for ReadPool {
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.in_time(self.pool.execute_unprepared(sql)).await
+        let run = async {
+            let (pool, _permit) = self.free_pool().await;
+            pool.execute_unprepared(sql).await
+        };
+        self.in_time(run).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let read = async {
-            let Some(prelude) = self.prelude else { return self.pool.query_one_raw(statement).await };
+            let Some(prelude) = self.prelude else {
+                let (pool, _permit) = self.free_pool().await;
+                return pool.query_one_raw(statement).await;
+            };
             let tx = self.begin(prelude).await?;
             let row = tx.query_one_raw(statement).await?;
             tx.commit().await?;
@@ -108,7 +160,10 @@ impl ConnectionTrait for ReadPool {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let read = async {
-            let Some(prelude) = self.prelude else { return self.pool.query_all_raw(statement).await };
+            let Some(prelude) = self.prelude else {
+                let (pool, _permit) = self.free_pool().await;
+                return pool.query_all_raw(statement).await;
+            };
             let tx = self.begin(prelude).await?;
             let rows = tx.query_all_raw(statement).await?;
             tx.commit().await?;

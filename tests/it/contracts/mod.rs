@@ -12,6 +12,7 @@ mod feed;
 mod lock_order;
 mod noticed;
 mod notifications;
+mod readers;
 mod relayed;
 mod store;
 mod unreadable;

@@ -1,12 +1,15 @@
 //! What other processes commit is noticed by one probe, and what would poll for it rests until then.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
+use wxpay_worker::config::Config;
 use wxpay_worker::relay;
+use wxpay_worker::scheduler::{Next, Rests};
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::{Polls, Probe, Store};
 
@@ -16,7 +19,7 @@ use crate::harness::bus::bus_settings;
 use crate::harness::db::{TestDb, connected};
 use crate::harness::postgres::PostgresServer;
 use crate::harness::store::TestStore;
-use crate::harness::within_timeout;
+use crate::harness::{TEST_TIMEOUT, within_timeout};
 
 /// More than a relay that is woken by nothing but its safety net marks one by one before a test's limit of time.
 const EVENTS: u32 = 15;
@@ -105,6 +108,51 @@ async fn only_commits_are_noticed_on_postgres_and_only_if_the_server_permits_it(
     a_commit_of_another_process_wakes_what_rests(&stage).await;
     a_poll_that_is_given_up_stays_due(&stage).await;
     a_server_may_refuse_the_probe(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_rests_while_nothing_is_committed_and_nothing_becomes_due() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    let (store, other) = (&stage.store, another_process(&stage).await);
+    let (mut probe, mut rests) = (store.db().probe(), Rests::new(store.db().polls()));
+    let config = Arc::new(Config::from_toml_str("").unwrap());
+    assert_eq!(rests.next(&config, NOW), Next::Now);
+    rests.begin(Arc::clone(&config), NOW);
+    assert_eq!(rests.next(&config, NOW), Next::Now, "no probe runs");
+    assert!(store.notice(&mut probe).await.unwrap());
+    assert_eq!(rests.next(&config, NOW), Next::Now, "what was committed before is not known");
+    let Next::Within(ahead) = rests.next(&config, NOW) else { panic!("nothing was committed") };
+    rests.begin(Arc::clone(&config), NOW);
+    assert_eq!(rests.next(&config, NOW), Next::Nothing);
+    let last = NOW.after(ahead).before(Duration::from_secs(1));
+    assert_eq!(rests.next(&config, last), Next::Within(ahead), "what becomes due then was not checked");
+    assert_eq!(rests.next(&config, NOW.before(Duration::from_millis(1))), Next::Within(ahead), "the clock was set");
+    assert_eq!(rests.next(&Arc::new((*config).clone()), NOW), Next::Within(ahead), "the configuration is another");
+    other.emit(closed(1), NOW).await.unwrap();
+    assert!(store.notice(&mut probe).await.unwrap());
+    assert_eq!(rests.next(&config, NOW), Next::Now);
+    assert_eq!(rests.next(&config, NOW), Next::Within(ahead), "a commit ends the rest, not one call of it");
+}
+
+/// The runtime is not woken ten times a second for it: here it cannot run meanwhile.
+#[tokio::test]
+async fn a_file_is_probed_beside_the_runtime() {
+    let stage = TestStore::open(TestDb::sqlite()).await;
+    let (mut commits, mut polls) = (stage.store.commits(), stage.store.db().polls());
+    let cancel = CancellationToken::new();
+    let watching = tokio::spawn(stage.store.clone().watch(cancel.clone()));
+    within_timeout("the first probe", commits.changed()).await.unwrap();
+    poll(&mut polls);
+    assert!(!polls.is_due());
+    let other = rusqlite::Connection::open(stage.db.url().trim_start_matches("sqlite://")).unwrap();
+    other.execute_batch("INSERT INTO leases (name, holder, term, expires_at_ms) VALUES ('a', 'b', 1, 0)").unwrap();
+    let committed = Instant::now();
+    while !commits.has_changed().unwrap() || !polls.is_due() {
+        assert!(committed.elapsed() < TEST_TIMEOUT, "the commit is not noticed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    cancel.cancel();
+    within_timeout("the end of the probe", watching).await.unwrap();
 }
 
 on_both_databases! {

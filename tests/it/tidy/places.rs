@@ -46,7 +46,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
-    ("rusqlite", &["src/store/writer"]),
+    ("rusqlite", &["src/store/writer", "src/store/db/file_changes.rs"]),
     ("rust_xlsxwriter", &["src/ops/reports/xlsx.rs"]),
     ("rustls", &["src/wechat/certificate.rs", "src/sandbox"]),
     ("rustix", &["src/failpoint.rs", "src/doctor/disk.rs", "src/http/server/descriptors.rs"]),

@@ -256,6 +256,7 @@ impl Thread {
                 }
                 Ok(()) | Err(_) => self.segments.pop_front(),
             };
+            failpoint::point("intake.file_removed");
         }
     }
 }

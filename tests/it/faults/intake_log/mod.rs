@@ -3,6 +3,8 @@
 mod beside;
 mod chosen;
 mod disk;
+#[cfg(debug_assertions)]
+mod killed;
 mod left;
 mod removed;
 mod restored;
@@ -12,4 +14,4 @@ mod support;
 mod watched;
 
 #[cfg(debug_assertions)]
-pub use settled::POINTS;
+pub use killed::POINTS;

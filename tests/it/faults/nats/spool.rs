@@ -168,6 +168,7 @@ async fn a_process_may_die_at_every_point_of_a_spool() {
         (kept, None),
         ("intake.synced", Some("intake.taken_over")),
         ("intake.synced", Some("intake.moved")),
+        ("intake.synced", Some("intake.removed")),
     ];
     for (site, then) in cases {
         killed_at(site, then).await;

@@ -1,5 +1,6 @@
 //! The intake log in running processes: settled once whichever dies, taken over whatever is left, and watched.
 
+mod backed_up;
 mod beside;
 mod chosen;
 mod disk;

@@ -316,11 +316,7 @@ impl Bus {
 
     /// Has the lag of a consumer count what this process accepted for it and keeps elsewhere: how many messages, and
     /// since when the oldest waits. Only the first call has an effect.
-    pub fn counts(
-        &self,
-        consumer: ConsumerName,
-        waits: impl Fn() -> (u64, Option<Duration>) + Send + Sync + 'static,
-    ) {
+    pub fn counts(&self, consumer: ConsumerName, waits: impl Fn() -> (u64, Option<Duration>) + Send + Sync + 'static) {
         let _ = self.accepted.set(Accepted { consumer, waits: Box::new(waits) });
     }
 }

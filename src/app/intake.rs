@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
@@ -9,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::AppError;
 use super::roles::Roles;
-use crate::bus::Bus;
+use crate::bus::{Bus, ConsumerName};
 use crate::config::{Config, IntakeKind};
 use crate::intake::{Appender, Lately, LogSettings, Reader, log_name, open, prepare};
 use crate::secret::random_text;
 use crate::store::Store;
-use crate::telemetry::{INTAKE_DAMAGED_FILES, INTAKE_LOGS_LEFT, INTAKE_OLDEST_SECONDS, INTAKE_UNSETTLED_BYTES};
+use crate::telemetry::{
+    BUS_LAG_MESSAGES, BUS_OLDEST_UNACKED_SECONDS, INTAKE_DAMAGED_FILES, INTAKE_LOGS_LEFT, INTAKE_OLDEST_SECONDS,
+    INTAKE_UNSETTLED_BYTES,
+};
 use crate::worker;
 
 /// How often another name is tried: a process that searches for logs of dead ones may take one that is just being made.
@@ -99,6 +103,17 @@ impl Intake {
         self.own.as_ref().map(|(appender, _)| appender.clone())
     }
 
+    /// Has the queue's lag count what waits in this process's log.
+    pub fn is_counted_by(&self, bus: &Bus) {
+        let Some((_, reader)) = &self.own else { return };
+        // The lock of the log ends with its reader, and not with the bus.
+        let log = Arc::downgrade(reader.log());
+        bus.counts(ConsumerName::SETTLE, move || {
+            let state = log.upgrade().map(|log| log.state());
+            state.map_or((0, None), |state| (state.unsettled_records, state.oldest))
+        });
+    }
+
     /// Settles or forwards what this process accepts, and takes over what others left.
     pub async fn settle(self, ctx: worker::Context, bus: Bus, stop: CancellationToken) -> Result<(), AppError> {
         let Intake { logs, own, grace } = self;
@@ -124,13 +139,19 @@ impl Intake {
     }
 }
 
-/// Renews the gauges of a log, and of what others left; zero where there is none.
-pub(super) fn show(log: Option<&Appender>, found: &Lately) {
+/// Renews the gauges of a log, and of what others left; zero where there is none. Where the process does not measure
+/// the queue, the lag that it shows is that of its log.
+pub(super) fn show(log: Option<&Appender>, found: &Lately, measures_queue: bool) {
     let state = log.map(Appender::state);
     let bytes = state.map_or(0, |state| state.unsettled_bytes);
     let age = state.and_then(|state| state.oldest).unwrap_or_default();
     gauge!(INTAKE_UNSETTLED_BYTES).set(bytes as f64);
     gauge!(INTAKE_OLDEST_SECONDS).set(age.as_secs_f64());
+    if let Some(state) = state.filter(|_| !measures_queue) {
+        let consumer = || ConsumerName::SETTLE.as_str().to_owned();
+        gauge!(BUS_LAG_MESSAGES, "consumer" => consumer()).set(state.unsettled_records as f64);
+        gauge!(BUS_OLDEST_UNACKED_SECONDS, "consumer" => consumer()).set(age.as_secs_f64());
+    }
     let found = found.get();
     let foreign = found.foreign();
     for (reason, logs) in

@@ -153,7 +153,10 @@ impl App {
         let intake = Intake::open(&settings, &self.store, roles).await?;
         let found = intake.as_ref().map(Intake::found).unwrap_or_default();
         let log = intake.as_ref().and_then(Intake::appender);
-        self.start_http(&mut running, listeners, placer, (log, found), &stop);
+        if let Some(intake) = &intake {
+            intake.is_counted_by(&self.bus);
+        }
+        self.start_http(&mut running, listeners, placer, (log, found, roles.scheduler), &stop);
         if roles.worker || roles.relay {
             keep(&mut running, self.store.clone().watch(stop.clone()));
         }
@@ -204,7 +207,7 @@ impl App {
         running: &mut JoinSet<Result<(), AppError>>,
         listeners: Listeners,
         placer: Option<worker::OrderPlacer>,
-        (log, found): (Option<Appender>, Lately),
+        (log, found, measures_queue): (Option<Appender>, Lately, bool),
         stop: &CancellationToken,
     ) {
         if let Some(placer) = placer.clone() {
@@ -219,7 +222,7 @@ impl App {
             wechat: self.wechat.clone(),
             webhooks: self.webhooks.clone(),
             metrics: Arc::new(move || {
-                intake::show(shown.0.as_ref(), &shown.1);
+                intake::show(shown.0.as_ref(), &shown.1, measures_queue);
                 metrics.render()
             }),
             shutdown: stop.clone(),

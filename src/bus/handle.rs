@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -28,9 +28,18 @@ use crate::store::queue::NewRow;
 /// How long publishing a parcel may take: no caller of WeChat's waits for it.
 const PARCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connected bus. Cheap to clone.
+/// A connected bus. Cheap to clone: all clones are one.
 #[derive(Clone)]
-pub struct Bus(Arc<Kind>);
+pub struct Bus {
+    kind: Arc<Kind>,
+    accepted: Arc<OnceLock<Accepted>>,
+}
+
+/// What a process accepted for a consumer, from where it is brought to the queue or past it.
+struct Accepted {
+    consumer: ConsumerName,
+    waits: Box<dyn Fn() -> (u64, Option<Duration>) + Send + Sync>,
+}
 
 enum Kind {
     Embedded(embedded::Embedded),
@@ -61,10 +70,14 @@ impl Bus {
         if settings.url.expose().trim().starts_with("embedded:") {
             let db = db.ok_or(ConnectError::NoDatabase)?;
             let bus = embedded::Embedded::open(db, topology.without_bundles(), settings.max_bytes).await?;
-            return Ok((Bus(Arc::new(Kind::Embedded(bus))), Report::embedded()));
+            return Ok((Bus::of(Kind::Embedded(bus)), Report::embedded()));
         }
         let (bus, report) = jetstream::JetStream::connect(settings, topology).await?;
-        Ok((Bus(Arc::new(Kind::JetStream(bus))), report))
+        Ok((Bus::of(Kind::JetStream(bus)), report))
+    }
+
+    fn of(kind: Kind) -> Bus {
+        Bus { kind: Arc::new(kind), accepted: Arc::default() }
     }
 
     /// Asks the servers of NATS what they guarantee and how full their streams are. Nothing is made or changed.
@@ -73,7 +86,7 @@ impl Bus {
     }
 
     fn topology(&self) -> &Topology {
-        match self.0.as_ref() {
+        match self.kind.as_ref() {
             Kind::Embedded(bus) => bus.topology(),
             Kind::JetStream(bus) => bus.topology(),
         }
@@ -93,7 +106,7 @@ impl Bus {
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
         let stream = self.stream_for(&message)?;
         let acknowledged = async {
-            match self.0.as_ref() {
+            match self.kind.as_ref() {
                 Kind::Embedded(bus) => bus.publish(stream, message).await,
                 Kind::JetStream(bus) => bus.publish(stream, message).await,
             }
@@ -106,7 +119,7 @@ impl Bus {
     /// Publishes a parcel; an outcome for each of its messages, in their order. Published again soon, it is the same to
     /// the server, whatever it stored of it.
     pub async fn publish_all(&self, parcel: &Parcel) -> Vec<Result<(), PublishError>> {
-        let Kind::JetStream(bus) = self.0.as_ref() else {
+        let Kind::JetStream(bus) = self.kind.as_ref() else {
             return join_all(parcel.messages().iter().map(|message| self.publish(message.clone()))).await;
         };
         let streams: Vec<_> = parcel.messages().iter().map(|message| self.stream_for(message)).collect();
@@ -198,14 +211,14 @@ impl Bus {
         P: Parking,
     {
         let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
-        let callers = match self.0.as_ref() {
+        let callers = match self.kind.as_ref() {
             // Its groups are no more than one at a time.
             Kind::Embedded(_) => Arc::default(),
             Kind::JetStream(bus) => bus.callers(stream),
         };
         let handlers = (handler, together);
         let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handlers, callers, parking, cancel));
-        match self.0.as_ref() {
+        match self.kind.as_ref() {
             Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {
                 let rescue =
@@ -225,7 +238,7 @@ impl Bus {
     /// Whether programs outside can subscribe to what is published. The embedded bus has no such subscribers: events
     /// are read from the feed.
     pub fn has_outside_subscribers(&self) -> bool {
-        match self.0.as_ref() {
+        match self.kind.as_ref() {
             Kind::Embedded(_) => false,
             Kind::JetStream(_) => true,
         }
@@ -234,7 +247,7 @@ impl Bus {
     /// A setting reported by its servers since the start with which it must not be used, such as syncing only after
     /// they acknowledge.
     pub fn objection(&self) -> Option<String> {
-        match self.0.as_ref() {
+        match self.kind.as_ref() {
             Kind::Embedded(_) => None,
             Kind::JetStream(bus) => bus.objection(),
         }
@@ -243,7 +256,7 @@ impl Bus {
     /// How much of its limit each stream holds, for health and metrics. On NATS what was acknowledged counts until the
     /// duplicate window ends; in the embedded bus only what is outstanding counts.
     pub async fn fill(&self) -> Result<Vec<Fill>, LagError> {
-        match self.0.as_ref() {
+        match self.kind.as_ref() {
             Kind::Embedded(bus) => bus.fill().await,
             Kind::JetStream(bus) => bus.fill().await,
         }
@@ -251,7 +264,7 @@ impl Bus {
 
     /// Every stream as it is now, for operators.
     pub async fn streams(&self) -> Result<Vec<StreamView>, LagError> {
-        match self.0.as_ref() {
+        match self.kind.as_ref() {
             Kind::Embedded(bus) => bus.streams().await,
             Kind::JetStream(bus) => bus.streams().await,
         }
@@ -271,7 +284,7 @@ impl Bus {
             },
         };
         let page = async {
-            match self.0.as_ref() {
+            match self.kind.as_ref() {
                 Kind::Embedded(bus) => bus.peek(stream, consumer, peek).await,
                 Kind::JetStream(bus) => bus.peek(stream, consumer, peek).await,
             }
@@ -282,15 +295,29 @@ impl Bus {
 
     /// Whether it is a server of its own, and not the database.
     pub fn is_nats(&self) -> bool {
-        matches!(self.0.as_ref(), Kind::JetStream(_))
+        matches!(self.kind.as_ref(), Kind::JetStream(_))
     }
 
-    /// How far behind each consumer is, for health and metrics.
+    /// How far behind each consumer is, for health and metrics, with what [`Bus::counts`] says of this process.
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
-        match self.0.as_ref() {
+        let mut lags = match self.kind.as_ref() {
             Kind::Embedded(bus) => bus.lag().await,
             Kind::JetStream(bus) => bus.lag().await,
+        }?;
+        if let Some(Accepted { consumer, waits }) = self.accepted.get()
+            && let Some(lag) = lags.iter_mut().find(|lag| lag.consumer == *consumer)
+        {
+            let (messages, oldest) = waits();
+            lag.pending += messages;
+            lag.oldest_age = lag.oldest_age.max(oldest);
         }
+        Ok(lags)
+    }
+
+    /// Has the lag of a consumer count what this process accepted for it and keeps elsewhere: how many messages, and
+    /// since when the oldest waits. Only the first call has an effect.
+    pub fn counts(&self, consumer: ConsumerName, waits: impl Fn() -> (u64, Option<Duration>) + Send + Sync + 'static) {
+        let _ = self.accepted.set(Accepted { consumer, waits: Box::new(waits) });
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::checksum;
 use super::name::{CURSOR, DatabaseId, NEXT_CURSOR, segment_name, segment_start};
+use crate::failpoint;
 
 /// The last byte counts up with each form.
 const FORM: [u8; 8] = *b"WXPAYIN1";
@@ -153,9 +154,11 @@ pub(super) fn content(segment: &Segment) -> io::Result<Vec<u8>> {
 
 /// Removes the files of a log, its lock, and its folder unless something else lies there.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    failpoint::point("intake.ended");
     for segment in segments(folder)? {
         gone(std::fs::remove_file(&segment.path))?;
     }
+    failpoint::point("intake.removed");
     remove_rest(folder)
 }
 

@@ -168,10 +168,11 @@ impl Thread {
     }
 
     fn hand_on(&mut self, entries: Vec<Entry>) {
-        let size: usize = entries.iter().map(|entry| entry.frame.len()).sum();
-        if size > 0 {
-            self.shared.written_up_to(self.position + size as u64);
-        }
+        let mut end = self.position;
+        self.shared.written_up_to(entries.iter().map(|entry| {
+            end += entry.frame.len() as u64;
+            end
+        }));
         for Entry { record, frame, done } in entries {
             let from = self.position;
             self.position += frame.len() as u64;
@@ -256,6 +257,7 @@ impl Thread {
                 }
                 Ok(()) | Err(_) => self.segments.pop_front(),
             };
+            failpoint::point("intake.file_removed");
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum AppendError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogState {
     pub unsettled_bytes: u64,
+    /// Those on the disk.
+    pub unsettled_records: u64,
     /// As much may wait.
     pub max_bytes: u64,
     /// Since when the oldest record waits.
@@ -49,7 +51,7 @@ pub(super) struct Shared {
     unsettled: AtomicU64,
     /// The position up to which everything is settled.
     settled: AtomicU64,
-    /// When what was written together became durable, with the position behind it.
+    /// When each record that is not settled became durable, with the position behind it.
     written: Mutex<VecDeque<(u64, Instant)>>,
     max_bytes: u64,
     failing: AtomicBool,
@@ -166,9 +168,10 @@ impl Shared {
         self.unsettled.fetch_sub(size, Ordering::AcqRel);
     }
 
-    /// Everything up to this position is on the disk.
-    pub fn written_up_to(&self, position: u64) {
-        self.times().push_back((position, Instant::now()));
+    /// Records that end at these positions are on the disk, with all before them.
+    pub fn written_up_to(&self, positions: impl Iterator<Item = u64>) {
+        let now = Instant::now();
+        self.times().extend(positions.map(|position| (position, now)));
     }
 
     /// Everything up to this position is settled.
@@ -182,10 +185,15 @@ impl Shared {
     }
 
     pub fn state(&self) -> LogState {
+        let (records, oldest) = {
+            let times = self.times();
+            (times.len() as u64, times.front().map(|(_, at)| at.elapsed()))
+        };
         LogState {
             unsettled_bytes: self.unsettled(),
+            unsettled_records: records,
             max_bytes: self.max_bytes,
-            oldest: self.times().front().map(|(_, at)| at.elapsed()),
+            oldest,
             is_failing: self.is_failing(),
         }
     }

@@ -204,7 +204,9 @@ impl Settler<'_> {
             // One of them cannot be written, or contradicts its order: the queue's consumer finds out which.
             Err(DbError::Defect(_) | DbError::Exists(_)) => {
                 let moved = self.prepare(records, true).await?.moved;
-                self.ctx.store.advance_intake(IntakeStep { moved, ..step.clone() }).await
+                self.ctx.store.advance_intake(IntakeStep { moved, ..step.clone() }).await?;
+                crate::failpoint::point("intake.queued");
+                Ok(())
             }
             outcome => outcome,
         }

@@ -11,13 +11,13 @@ use wxpay_worker::store::backup;
 use crate::harness::process::Process;
 use crate::harness::service::{Processes, TestService, jsapi};
 
-async fn wxpayd_backup(service: &Processes, into: &Path) -> Output {
+pub async fn wxpayd_backup(service: &Processes, into: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxpayd"));
     command.arg("backup").arg(into).arg("--config").arg(service.config_file());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn printed(output: &Output) -> PathBuf {
+pub fn printed(output: &Output) -> PathBuf {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8(output.stdout.clone()).unwrap().trim_end())
 }

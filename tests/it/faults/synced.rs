@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use futures_util::future::join_all;
 use wxpay_worker::bus::{Bus, Message};
 
+use super::nats::bundles::{stored, until_read};
 use super::nats::spool::with_spool;
 use super::trace::{Call, Expected, Flaw, kept, read};
 use super::until;
@@ -11,9 +13,11 @@ use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, notify_until_ackno
 use crate::harness::bus::bus_settings;
 use crate::harness::db::TestDb;
 use crate::harness::nats::{NatsServer, traced};
-use crate::harness::service::{KEY, Processes, Queue, TestService};
+use crate::harness::service::{KEY, Process, Processes, Queue, TestService};
 
 const SUBJECT: &str = "pay.in.main.notify.received";
+/// Begins what a server of NATS says of a message that it has.
+const STORED: &str = r#"{\"stream\":\"PAY_IN\""#;
 
 /// The trace once it shows the whole sequence or a flaw that nothing later can mend.
 async fn judged(trace: &Path, expected: &Expected<'_>) -> (Vec<Call>, Result<(), Flaw>) {
@@ -44,14 +48,19 @@ async fn the_service_answers_success_only_after_the_notification_is_synced_to_it
     syncs_before_success(rig, "ingress", "/notify-").await;
 }
 
+/// Starts these roles with their system calls written to `trace`, on the address WeChat posts to.
+async fn run_traced(rig: &Processes, roles: &str, trace: &Path) -> Process {
+    let mut command = traced(env!("CARGO_BIN_EXE_wxpayd"), trace);
+    command.args(["run", "--only", roles, "--config"]).arg(rig.config_file());
+    command.env("WXPAY__SERVER__LISTEN", format!("127.0.0.1:{}", rig.port()));
+    rig.spawn(command, rig.port()).await
+}
+
 async fn syncs_before_success(rig: Processes, roles: &str, file: &str) {
     rig.leave_unfinished("no worker runs, or no order is there");
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
-    let mut command = traced(env!("CARGO_BIN_EXE_wxpayd"), &trace);
-    command.args(["run", "--only", roles, "--config"]).arg(rig.config_file());
-    command.env("WXPAY__SERVER__LISTEN", format!("127.0.0.1:{}", rig.port()));
-    let service = rig.spawn(command, rig.port()).await;
+    let service = run_traced(&rig, roles, &trace).await;
     let (status, answer) = notify(&rig, &service, "main", signed(&[], KEY)).await;
     assert_eq!((status, answer.contains("SUCCESS")), (200, true), "{answer}");
     let expected = Expected { message: "POST /notify/main/pay", stored: SUBJECT, file, answer: "HTTP/1.1 200" };
@@ -60,6 +69,56 @@ async fn syncs_before_success(rig: Processes, roles: &str, file: &str) {
     // Without its syncs the same trace fails: it is the sync that was found, not something like it.
     let unsynced: Vec<Call> = calls.into_iter().filter(|c| !c.syncs()).collect();
     assert_eq!(kept(&unsynced, &expected), Err(Flaw::Unsynced));
+    rig.finish().await;
+}
+
+/// Of the system calls of an ingress: how many notifications it had answered with SUCCESS when it read that the server
+/// has its first bundle.
+fn answered_before_the_bundle(calls: &[Call]) -> Option<usize> {
+    let sent = calls.iter().find(|c| c.writes() && c.text.contains("pay.in.main.bundle.notify"))?;
+    let stored = calls.iter().find(|c| c.reads() && c.ended > sent.began && c.text.contains(STORED))?;
+    let answers = |c: &&Call| c.writes() && c.text.contains("HTTP/1.1 200") && c.text.contains("SUCCESS");
+    Some(calls.iter().filter(answers).filter(|c| c.began < stored.ended).count())
+}
+
+/// The server acknowledges a bundle once it has synced it, and the ingress answers its notifications after that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_notifications_of_a_bundle_are_answered_only_after_the_server_has_synced_it() {
+    const AT_ONCE: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let (of_server, of_service) = (folder.path().join("server"), folder.path().join("service"));
+    let server = NatsServer::start_traced("always", of_server.clone());
+    let rig = TestService::new().on(TestDb::sqlite()).with(Queue::Nats(server)).processes().await;
+    rig.leave_unfinished("no order is there");
+    let _worker = rig.run_beside("worker", &[]).await;
+    until_read(&rig).await;
+    let service = run_traced(&rig, "ingress", &of_service).await;
+    // They wait together while the first is under way.
+    let (mut before, mut singly_before) = (0, 0);
+    let singly = loop {
+        let posts = (before..before + AT_ONCE).map(async |n| {
+            let numbers = [format!("A{n:06}"), format!("42000000002026112200{n:08}")];
+            let body = signed(&[("out_trade_no", &numbers[0]), ("transaction_id", &numbers[1])], KEY);
+            notify_until_acknowledged(&rig, &service, &body).await
+        });
+        join_all(posts).await;
+        let (bundles, singly) = stored(&rig).await;
+        if bundles > 0 {
+            break singly - singly_before;
+        }
+        (before, singly_before) = (before + AT_ONCE, singly);
+        assert!(before < 20 * AT_ONCE, "no bundle was sent");
+    };
+    let expected = Expected {
+        message: "HPUB pay.in.main.bundle.notify",
+        stored: "pay.in.main.bundle.notify",
+        file: "/PAY_IN/msgs/",
+        answer: STORED,
+    };
+    assert_eq!(judged(&of_server, &expected).await.1, Ok(()));
+    let answered = || async { answered_before_the_bundle(&read(&of_service)) };
+    let answered = until("the acknowledgement in the trace of the service", answered).await;
+    assert!(answered <= before + singly, "{answered} of {before} and {singly} that went singly");
     rig.finish().await;
 }
 
@@ -76,7 +135,7 @@ async fn nats_syncs_before_success(sync_interval: &'static str, require_fsync: b
         message: "HPUB pay.in.main.notify.received",
         stored: "a payment of one fen",
         file: "/PAY_IN/msgs/",
-        answer: r#"{\"stream\":\"PAY_IN\""#,
+        answer: STORED,
     };
     judged(&trace, &expected).await.1
 }
@@ -108,7 +167,7 @@ async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles(
         let body = signed(&[("out_trade_no", &number(n)), ("transaction_id", &transaction)], KEY);
         notify_until_acknowledged(&rig, &ingress, &body).await;
     });
-    futures_util::future::join_all(posts).await;
+    join_all(posts).await;
     ingress.kill();
 
     // Only the database and its log go to the next machine, as a disk would; what memory knew of them stays behind.

@@ -174,16 +174,20 @@ async fn what_waits_is_counted_with_its_age_until_it_is_settled() {
     let folder = TempDir::new().unwrap();
     let (appender, mut reader) = open(folder.path(), LogSettings::DEFAULT);
     assert_eq!((appender.state().unsettled_bytes, appender.state().oldest), (0, None));
+    assert_eq!(appender.state().unsettled_records, 0);
     for n in 0..2_u8 {
         appender.append(record(&[n; 100])).await.unwrap();
     }
     let taken = within_timeout("a record", reader.take(1)).await.pop().unwrap();
     let before = appender.state();
     assert!(before.oldest.is_some() && before.unsettled_bytes > taken.to, "both wait: {before:?}");
+    assert_eq!(before.unsettled_records, 2);
     reader.log().settled_up_to(taken.to);
     let after = appender.state();
     assert!(after.oldest.is_some() && after.unsettled_bytes < before.unsettled_bytes, "one waits: {after:?}");
+    assert_eq!(after.unsettled_records, 1);
     let last = within_timeout("a record", reader.take(1)).await.pop().unwrap();
     reader.log().settled_up_to(last.to);
-    assert_eq!((appender.state().unsettled_bytes, appender.state().oldest), (0, None));
+    let settled = appender.state();
+    assert_eq!((settled.unsettled_bytes, settled.unsettled_records, settled.oldest), (0, 0, None));
 }

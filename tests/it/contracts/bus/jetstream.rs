@@ -1,6 +1,5 @@
-//! What the bus does on NATS alone: guarantees it asks of servers, batches, wiped stores, messages of strangers.
+//! What the bus does on NATS alone: guarantees it asks of servers, wiped stores, messages of strangers.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -26,45 +25,6 @@ async fn refusal(backend: &Backend, change: impl Fn(&mut wxpay_worker::config::B
         Ok(_) => panic!("it was accepted"),
         Err(e) => e,
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publishes_that_wait_together_are_stored_as_one_batch() {
-    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
-    assert!(stage.report.atomic_batches);
-    publish_all(&stage.bus, (0..300).map(|n| message(n.to_string())).collect()).await;
-    // Every acknowledgement has been given: everything is in the stream.
-    let mut stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
-    assert_eq!(stream.info().await.unwrap().state.messages, 300);
-    let mut batches = HashSet::new();
-    for seq in [250, 270, 299] {
-        let stored = stream.get_raw_message(seq).await.unwrap();
-        batches.insert(stored.headers.get("Nats-Batch-Id").expect("part of a batch").to_string());
-    }
-    assert!(batches.len() < 3, "messages that waited together went in different batches");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_server_gets_single_publishes() {
-    let stage = TestBus::open(Backend::nats_old().await, NEEDS).await;
-    assert!(!stage.report.atomic_batches);
-    publish_all(&stage.bus, (0..300).map(|n| message(n.to_string())).collect()).await;
-    let mut stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
-    assert_eq!(stream.info().await.unwrap().state.messages, 300);
-    let stored = stream.get_raw_message(299).await.unwrap();
-    assert!(stored.headers.get("Nats-Batch-Id").is_none());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_with_a_duplicate_inside_stores_the_others() {
-    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
-    let known = message("known");
-    stage.publish(known.clone()).await;
-    let mut messages: Vec<_> = (0..50).map(|n| message(n.to_string())).collect();
-    messages.insert(25, known);
-    publish_all(&stage.bus, messages).await;
-    let mut stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
-    assert_eq!(stream.info().await.unwrap().state.messages, 51);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

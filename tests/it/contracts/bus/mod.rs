@@ -1,6 +1,7 @@
 //! The bus, embedded and on NATS.
 
 mod at_once;
+mod batches;
 mod bundles;
 mod delivery;
 mod jetstream;

@@ -1,10 +1,10 @@
-//! Notifications that are accepted into the intake log: settled once, whichever process dies in between.
+//! Notifications that are accepted into the intake log: settled once, also where a process dies under load.
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::faults::audit::{self, Orders};
+use crate::faults::audit;
 use crate::faults::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
 use crate::harness::service::{KEY, Process};
@@ -68,52 +68,6 @@ async fn what_contradicts_its_order_is_marked_and_parked_by_the_queue_and_its_or
     rig.until_drained().await;
     assert_eq!(rig.number(&db, LEDGER).await, 2);
     rig.finish().await;
-}
-
-/// A process that is killed at `site`, and those after it: the next is armed with `then`.
-#[cfg(debug_assertions)]
-async fn killed_at(site: &str, then: Option<&str>) {
-    let rig = with_log().await;
-    let mut service = rig.run_all_with(&[("WXPAY_CRASH_AT", site)]).await;
-    let base = service.base.clone();
-    rig.place(&base, "L000001", 100).await;
-    rig.pay("L000001").await;
-    service.until_dead().await;
-    if let Some(site) = then {
-        let mut next = rig.run_all_with(&[("WXPAY_CRASH_AT", site)]).await;
-        next.until_dead().await;
-    }
-    let service = rig.run_all().await;
-    rig.until_state(&service.base, "L000001", "paid").await;
-    rig.until_drained().await;
-    let orders = Orders::from([("L000001".to_owned(), 100)]);
-    audit::all_paid_once(&rig, &service.base, &orders).await;
-    let db = rig.open_db().await;
-    until("the dead process's log gone", || async { (logs(&rig).await == 1).then_some(()) }).await;
-    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 1);
-    rig.finish().await;
-}
-
-/// The crash points of the log that [`a_process_may_die_at_every_point_of_the_log`] passes.
-#[cfg(debug_assertions)]
-pub const POINTS: [&str; 5] =
-    ["intake.written", "intake.synced", "intake.settled", "intake.taken_over", "intake.moved"];
-
-#[cfg(debug_assertions)]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_may_die_at_every_point_of_the_log() {
-    let [written, synced, settled, taken_over, moved] = POINTS;
-    let cases = [
-        (written, None),
-        (synced, None),
-        ("worker.verified", None),
-        (settled, None),
-        (synced, Some(taken_over)),
-        (synced, Some(moved)),
-    ];
-    for (site, then) in cases {
-        killed_at(site, then).await;
-    }
 }
 
 /// Two processes on one file; one is killed under load, again and again.

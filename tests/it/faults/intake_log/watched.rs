@@ -8,6 +8,8 @@ use crate::harness::service::{KEY, Process, Processes};
 
 const BYTES: &str = "wxpay_intake_unsettled_bytes";
 const AGE: &str = "wxpay_intake_oldest_seconds";
+const LAG: &str = "wxpay_bus_lag_messages{consumer=\"settle\"}";
+const OLDEST: &str = "wxpay_bus_oldest_unacked_seconds{consumer=\"settle\"}";
 const SYNCS: &str = "wxpay_intake_syncs_total";
 const COMMITS: &str = "wxpay_store_commits_total";
 
@@ -34,12 +36,22 @@ async fn what_waits_while_the_database_takes_no_writes_is_counted_and_settled_af
     assert!(gauge(&rig, &service, BYTES).await > 0.0);
     assert!(gauge(&rig, &service, AGE).await > 0.0);
     assert_eq!(gauge(&rig, &service, SYNCS).await, 1.0, "one notification, one group");
+    // The lag of the queue's consumer counts it, too.
+    let (status, bus) = rig.get(&service.base, "/v1/ops/bus").await;
+    assert_eq!(status, 200, "{bus}");
+    let settle = bus["consumers"].as_array().unwrap().iter().find(|consumer| consumer["name"] == "settle").unwrap();
+    assert!(settle["pending"] == 1 && settle["oldest_age_s"].is_u64(), "{settle}");
+    until("the gauges of the queue", || async {
+        let measured = (rig.metric::<f64>(&service, LAG).await?, rig.metric::<f64>(&service, OLDEST).await?);
+        (measured.0 == 1.0 && measured.1 > 0.0).then_some(())
+    })
+    .await;
     let committed = gauge(&rig, &service, COMMITS).await;
     drop(locker);
     rig.until_state(&service.base, "L000001", "paid").await;
     until("nothing waits", || async {
-        let left = (gauge(&rig, &service, BYTES).await, gauge(&rig, &service, AGE).await);
-        (left == (0.0, 0.0)).then_some(())
+        let left = [BYTES, AGE, LAG, OLDEST].map(|name| gauge(&rig, &service, name));
+        futures_util::future::join_all(left).await.iter().all(|left| *left == 0.0).then_some(())
     })
     .await;
     assert!(gauge(&rig, &service, COMMITS).await > committed);

@@ -71,6 +71,8 @@ async fn what_is_accepted_while_nats_is_away_is_forwarded_in_bundles_and_settled
     assert_eq!(intake["ok"], json!(true), "{intake}");
     let waits = rig.metric::<f64>(&ingress, "wxpay_intake_unsettled_bytes").await;
     assert!(waits.is_some_and(|bytes| bytes > 0.0), "{waits:?}");
+    let lag = rig.metric::<f64>(&ingress, "wxpay_bus_lag_messages{consumer=\"settle\"}").await;
+    assert!(lag.is_some_and(|messages| messages >= 40.0), "{lag:?}");
     cable.mend().await;
     until_paid(&rig, 0).await;
     rig.until_drained().await;
@@ -168,6 +170,7 @@ async fn a_process_may_die_at_every_point_of_a_spool() {
         (kept, None),
         ("intake.synced", Some("intake.taken_over")),
         ("intake.synced", Some("intake.moved")),
+        ("intake.synced", Some("intake.removed")),
     ];
     for (site, then) in cases {
         killed_at(site, then).await;

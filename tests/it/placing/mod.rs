@@ -4,6 +4,7 @@ mod away;
 mod callers;
 mod claims;
 mod crashes;
+mod groups;
 mod known;
 mod lapsed;
 mod processes;

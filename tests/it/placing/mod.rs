@@ -7,6 +7,7 @@ mod crashes;
 mod groups;
 mod known;
 mod lapsed;
+mod marks;
 mod processes;
 mod repeated;
 mod stale;

@@ -1,9 +1,11 @@
 //! Waiting for orders to change: one task per process polls for all waiters.
 //!
-//! A thousand requests that wait for a thousand orders cost one query per merchant and round, not a thousand. A commit
-//! of this process is a hint to poll at once; other processes commit too, so the task also polls every 50 ms. It sleeps
-//! at least three times as long as its last poll took, so that waiters never starve the workers of the database,
-//! and does not poll while there are no waiters. An order that does not exist yet can be waited for like any other.
+//! A thousand requests that wait for a thousand orders cost one query per merchant and round, not a thousand. It reads
+//! what tells whether an order changed; only those that did are read whole. A commit of this process is a hint to poll
+//! at once; other processes commit too, so the task also polls every 10 ms while a wait is new, for WeChat's answer is
+//! near then, and later every 50 ms. It sleeps at least as long as its last poll took, so that waiters never starve the
+//! workers of the database, and does not poll while there are no waiters. An order that does not exist yet can be
+//! waited for like any other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +19,16 @@ use super::rate_limit::Throttle;
 use crate::ids::{MerchantKey, OrderNo};
 use crate::money::Fen;
 use crate::order::Queries;
-use crate::store::{DbError, Store, StoredOrder};
+use crate::store::{DbError, OrderMark, Store, StoredOrder};
 
-/// The longest poll interval while there are waiters.
+/// The longest poll interval while there are waiters, and while one of them is new: of what a worker of another process
+/// commits there is no hint.
 const ROUND: Duration = Duration::from_millis(50);
+const ROUND_WHILE_NEW: Duration = Duration::from_millis(10);
+/// A waiter is new for so long: the time in which most orders are placed.
+const NEW: Duration = Duration::from_secs(3);
 /// The shortest poll interval.
-const MIN_PAUSE: Duration = Duration::from_millis(3);
+const MIN_PAUSE: Duration = Duration::from_millis(5);
 /// Orders of one query.
 const CHUNK: usize = 500;
 /// Between two log lines about one unreadable order; it is met again at every poll.
@@ -39,6 +45,8 @@ pub struct OrderWatch(Arc<Hub>);
 
 struct Hub {
     waiting: Mutex<HashMap<Key, watch::Sender<Seen>>>,
+    /// When the last waiter came.
+    latest: Mutex<Instant>,
     arrived: Notify,
     shutdown: CancellationToken,
 }
@@ -46,8 +54,8 @@ struct Hub {
 impl OrderWatch {
     /// Starts the task. It ends with `shutdown`.
     pub fn start(store: Store, shutdown: CancellationToken) -> OrderWatch {
-        let hub =
-            Arc::new(Hub { waiting: Mutex::new(HashMap::new()), arrived: Notify::new(), shutdown: shutdown.clone() });
+        let (waiting, latest) = (Mutex::new(HashMap::new()), Mutex::new(Instant::now()));
+        let hub = Arc::new(Hub { waiting, latest, arrived: Notify::new(), shutdown: shutdown.clone() });
         let run = run(store, Arc::clone(&hub));
         tokio::spawn(async move { shutdown.run_until_cancelled(run).await });
         OrderWatch(hub)
@@ -61,6 +69,7 @@ impl OrderWatch {
         // Another waiter's read may be older or newer than ours: compare with our own.
         changes.mark_changed();
         drop(waiting);
+        *self.0.latest.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.arrived.notify_one();
         Following { changes: Some(changes), seen, key, hub: Arc::clone(&self.0) }
     }
@@ -140,6 +149,22 @@ impl Hub {
         wanted
     }
 
+    /// How long it may be until the next poll.
+    fn round(&self) -> Duration {
+        let latest = *self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.elapsed() < NEW { ROUND_WHILE_NEW } else { ROUND }
+    }
+
+    /// Those of the orders that are to be read whole.
+    fn changed(&self, merchant: &MerchantKey, marks: Vec<(OrderNo, OrderMark)>) -> Vec<OrderNo> {
+        let waiting = self.lock();
+        let is_news = |order_no: &OrderNo, mark: &OrderMark| {
+            let sender = waiting.get(&(merchant.clone(), order_no.clone()));
+            sender.is_some_and(|sender| sender.borrow().as_deref().is_none_or(|seen| mark.is_newer_than(seen)))
+        };
+        marks.into_iter().filter(|(order_no, mark)| is_news(order_no, mark)).map(|(order_no, _)| order_no).collect()
+    }
+
     fn publish(&self, merchant: &MerchantKey, orders: Vec<StoredOrder>) {
         let waiting = self.lock();
         for order in orders {
@@ -181,7 +206,7 @@ async fn run(store: Store, hub: Arc<Hub>) {
         if let Err(e) = poll(&store, &hub, wanted, &complaints).await {
             tracing::warn!(error = %e, "Orders that requests wait for could not be read");
         }
-        let pause = (begun.elapsed() * 3).max(MIN_PAUSE);
+        let pause = begun.elapsed().max(MIN_PAUSE);
         tokio::time::sleep(pause).await;
         let hint = async {
             tokio::select! {
@@ -189,7 +214,7 @@ async fn run(store: Store, hub: Arc<Hub>) {
                 () = hub.arrived.notified() => {}
             }
         };
-        let _ = tokio::time::timeout(ROUND.saturating_sub(pause), hint).await;
+        let _ = tokio::time::timeout(hub.round().saturating_sub(pause), hint).await;
     }
 }
 
@@ -200,26 +225,47 @@ async fn poll(
     complaints: &Throttle<Key>,
 ) -> Result<(), DbError> {
     for (merchant, order_nos) in wanted {
-        let mut parts: Vec<&[OrderNo]> = order_nos.chunks(CHUNK).collect();
-        while let Some(part) = parts.pop() {
-            match store.orders(&merchant, part).await {
-                Ok(orders) => hub.publish(&merchant, orders),
+        for part in order_nos.chunks(CHUNK) {
+            let changed = match store.order_marks(&merchant, part).await {
+                Ok(marks) => hub.changed(&merchant, marks),
                 Err(e @ DbError::Unavailable(_)) => return Err(e),
-                // A row that cannot be read costs its own waiters their updates and no others': halve until it is
-                // alone.
-                Err(e @ (DbError::Defect(_) | DbError::Exists(_))) => match part {
-                    [] => {}
-                    [order_no] => {
-                        if complaints.pass((merchant.clone(), order_no.clone())) {
-                            tracing::error!(error = %e, %merchant, %order_no, "A requested order is unreadable");
-                        }
-                    }
-                    several => {
-                        let (one_half, other_half) = several.split_at(several.len() / 2);
-                        parts.extend([one_half, other_half]);
-                    }
-                },
+                // Reading them whole finds the one that is the cause.
+                Err(DbError::Defect(_) | DbError::Exists(_)) => part.to_vec(),
+            };
+            if !changed.is_empty() {
+                read_whole(store, hub, &merchant, &changed, complaints).await?;
             }
+        }
+    }
+    Ok(())
+}
+
+async fn read_whole(
+    store: &Store,
+    hub: &Hub,
+    merchant: &MerchantKey,
+    order_nos: &[OrderNo],
+    complaints: &Throttle<Key>,
+) -> Result<(), DbError> {
+    let mut parts = vec![order_nos];
+    while let Some(part) = parts.pop() {
+        match store.orders(merchant, part).await {
+            Ok(orders) => hub.publish(merchant, orders),
+            Err(e @ DbError::Unavailable(_)) => return Err(e),
+            // A row that cannot be read costs its own waiters their updates and no others': halve until it is
+            // alone.
+            Err(e @ (DbError::Defect(_) | DbError::Exists(_))) => match part {
+                [] => {}
+                [order_no] => {
+                    if complaints.pass((merchant.clone(), order_no.clone())) {
+                        tracing::error!(error = %e, %merchant, %order_no, "A requested order is unreadable");
+                    }
+                }
+                several => {
+                    let (one_half, other_half) = several.split_at(several.len() / 2);
+                    parts.extend([one_half, other_half]);
+                }
+            },
         }
     }
     Ok(())

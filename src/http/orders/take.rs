@@ -18,6 +18,7 @@ use super::request::OrderRequest;
 use super::requested::{Requested, has_begun, recorded_order};
 use crate::bus::PublishError;
 use crate::event::command::{Idempotency, OrderContent};
+use crate::http::change_hub::Seen;
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ids::EventId;
@@ -52,7 +53,7 @@ pub(crate) async fn take(
     let mut requested = Requested::new(app, asked.content.clone(), EventId::new(), now, key.cloned())?;
     requested.order.placing_until = slot.as_ref().map(|slot| now.after(slot.lease));
     crate::failpoint::point("ingress.order_parsed");
-    let (recorded, placing) = match record(app, slot, &requested).await {
+    let Recording { recorded, placing, seen } = match record(app, slot, &requested).await {
         Ok(recorded) => recorded,
         // A repeat is answered while the database takes no writes.
         Err(e @ RecordError::Unavailable(_)) => match app.store.order(merchant, order_no).await {
@@ -65,7 +66,7 @@ pub(crate) async fn take(
         (Recorded::New, Some(placing)) => placed_here(app, placing, &asked.content, deadline).await?,
         (Recorded::New, None) => {
             publish(app, requested).await?;
-            until_begun(app, asked, None, deadline).await?
+            until_begun(app, asked, seen, deadline).await?
         }
         // Another request with the number came before, or the key names another order.
         (Recorded::Same | Recorded::Differs | Recorded::KeyReused, _) => {
@@ -78,18 +79,28 @@ pub(crate) async fn take(
 
 type Placing = JoinHandle<Option<StoredOrder>>;
 
+/// What recording an order came to.
+struct Recording {
+    recorded: Recorded,
+    /// The workers of this process place it.
+    placing: Option<Placing>,
+    /// A new one that is placed elsewhere, as it is until then.
+    seen: Seen,
+}
+
 /// Records the order; where there is a slot, the workers of this process begin to place it. A task of its own: it goes
 /// on when the caller has gone, so that no claim is left that no process works under.
-async fn record(
-    app: &HttpState,
-    slot: Option<Slot>,
-    requested: &Requested,
-) -> Result<(Recorded, Option<Placing>), RecordError> {
+async fn record(app: &HttpState, slot: Option<Slot>, requested: &Requested) -> Result<Recording, RecordError> {
     let (app, order, command) = (app.clone(), requested.order.clone(), requested.command.clone());
     let recording = tokio::spawn(async move {
         let (recorded, row) = app.recorder.record(order.clone()).await?;
         crate::failpoint::point("ingress.order_recorded");
-        Ok((recorded, slot.zip(row).map(|(slot, row)| tokio::spawn(slot.place(order, row, command)))))
+        let (placing, seen) = match (slot, row) {
+            (Some(slot), Some(row)) => (Some(tokio::spawn(slot.place(order, row, command))), None),
+            (None, Some(row)) => (None, Some(Arc::new(order.as_stored(&row)))),
+            (_, None) => (None, None),
+        };
+        Ok(Recording { recorded, placing, seen })
     });
     recording.await.unwrap_or_else(|e| Err(RecordError::Failed(e.to_string())))
 }
@@ -119,7 +130,7 @@ async fn placed_here(
 async fn until_begun(
     app: &HttpState,
     asked: &OrderRequest,
-    seen: Option<Arc<StoredOrder>>,
+    seen: Seen,
     deadline: Instant,
 ) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (&asked.content.merchant, &asked.content.order_no);

@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, IdenStatic, Iterable, QueryFilter, Select, Statement};
+use sea_orm::{DbErr, EntityTrait, IdenStatic, Iterable, QueryFilter, Select, Statement};
 
-use super::rows::{StoredOrder, stored_order};
+use super::rows::{StoredOrder, broken, stored_order};
+use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OrderNo, OutTradeNo};
-use crate::order::OrderPayment;
+use crate::money::Fen;
+use crate::order::{OrderPayment, Queries};
+use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::entity::{attempt, order};
 use crate::store::payment::read::of_orders;
-use crate::store::writer::Reader;
+use crate::store::writer::{Reader, Row};
 
 /// Each is one more change of the same orders within about a millisecond.
 pub(super) const READS: usize = 16;
@@ -20,11 +23,23 @@ pub(super) const READS: usize = 16;
 impl Store {
     /// Orders by the business's numbers.
     pub async fn orders(&self, merchant: &MerchantKey, order_nos: &[OrderNo]) -> Result<Vec<StoredOrder>, DbError> {
-        let numbers = order_nos.iter().map(OrderNo::as_str);
-        let select = order::Entity::find()
-            .filter(order::Column::Merchant.eq(merchant.as_str()))
-            .filter(order::Column::OrderNo.is_in(numbers));
-        read_orders(self.db.reader(), Which::selected(select)).await
+        orders_of_numbers(self.db.reader(), merchant, order_nos).await
+    }
+
+    /// What tells whether orders have changed, by the business's numbers: a fraction of what reading them whole costs.
+    pub async fn order_marks(
+        &self,
+        merchant: &MerchantKey,
+        order_nos: &[OrderNo],
+    ) -> Result<Vec<(OrderNo, OrderMark)>, DbError> {
+        let kind = self.db.kind();
+        let of_them = kind.among_texts("o.order_no", 2);
+        let sql = match kind {
+            DbKind::Sqlite => format!("{MARK} FROM orders AS o WHERE o.merchant = $1 AND {of_them}"),
+            DbKind::Postgres => format!("{MARK} FROM {FOUND_BY_NUMBER}"),
+        };
+        let values = [merchant.as_str().into(), kind.texts(order_nos.iter().map(OrderNo::as_str))];
+        self.db.reader().rows(&sql, values).await?.iter().map(mark_of_row).collect()
     }
 
     /// One order by the business's number.
@@ -40,6 +55,72 @@ impl Store {
     ) -> Result<Vec<StoredOrder>, DbError> {
         orders_of_attempts(self.db.reader(), merchant, numbers).await
     }
+}
+
+/// What tells whether an order has changed, or something beside it that those who wait for it want to know.
+#[derive(Debug, Clone)]
+pub struct OrderMark {
+    version: i64,
+    queries: Queries,
+    refunded: Fen,
+    order_token: Secret,
+    /// See [`StoredOrder::placing_until`].
+    placing_until: Option<Timestamp>,
+}
+
+impl OrderMark {
+    /// Whether an order that was read so is to be read again. A claim on placing it, which has it polled when the claim
+    /// ends, is not enough: the process that has the claim changes the order.
+    pub fn is_newer_than(&self, seen: &StoredOrder) -> bool {
+        let before = seen.order.queries;
+        let is_claimed = self.placing_until.is_some() && self.placing_until == self.queries.next_at;
+        let next_at = if is_claimed { before.next_at } else { self.queries.next_at };
+        self.version >= seen.order.version
+            && (self.version != seen.order.version
+                || Queries { next_at, ..self.queries } != before
+                || self.refunded != seen.refunded
+                || self.order_token.expose() != seen.order_token.expose())
+    }
+}
+
+fn mark_of_row(row: &Row) -> Result<(OrderNo, OrderMark), DbError> {
+    let order_no = OrderNo::parse(row.get::<String>("order_no")?).map_err(broken("order_no"))?;
+    let time = |column: &str| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Timestamp::from_ms));
+    let queries = Queries {
+        done: u32::try_from(row.get::<i64>("queries_done")?).unwrap_or(u32::MAX),
+        next_at: time("next_at_ms")?,
+        answered_at: time("answered_at_ms")?,
+    };
+    let mark = OrderMark {
+        version: row.get("version")?,
+        queries,
+        refunded: Fen::from_i64(row.get("refunded_fen")?),
+        order_token: Secret::new(row.get::<String>("order_token")?),
+        placing_until: time("placing_ms")?,
+    };
+    Ok((order_no, mark))
+}
+
+const MARK: &str = "SELECT o.order_no, o.version, o.queries_done, o.answered_at_ms, o.refunded_fen, o.order_token,
+       COALESCE(o.next_query_at_ms, o.next_look_at_ms) AS next_at_ms,
+       CASE WHEN o.placing_version = o.version THEN o.placing_until_ms END AS placing_ms";
+
+/// Orders by the business's numbers.
+pub(super) async fn orders_of_numbers(
+    reader: Reader<'_>,
+    merchant: &MerchantKey,
+    order_nos: &[OrderNo],
+) -> Result<Vec<StoredOrder>, DbError> {
+    let kind = reader.kind();
+    let values = [merchant.as_str().into(), kind.texts(order_nos.iter().map(OrderNo::as_str))];
+    let which = match kind {
+        DbKind::Sqlite => {
+            let of_them = format!("merchant = $1 AND {}", kind.among_texts("order_no", 2));
+            Which::selected(order::Entity::find().filter(kind.condition(of_them, values)))
+        }
+        DbKind::Postgres => Which::Found(kind.statement(ORDERS_OF_NUMBERS.as_str(), values)),
+    };
+    read_orders(reader, which).await
 }
 
 /// Orders by their attempts' numbers at WeChat.
@@ -60,6 +141,13 @@ pub(super) async fn orders_of_attempts(
     };
     read_orders(reader, which).await
 }
+
+/// Row by row, like [`ORDERS_OF_ATTEMPTS`].
+static ORDERS_OF_NUMBERS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM {FOUND_BY_NUMBER}", columns_of::<order::Entity>("o")));
+
+const FOUND_BY_NUMBER: &str = "(SELECT DISTINCT number FROM UNNEST(CAST($2 AS text[])) AS given (number)) AS v
+     CROSS JOIN LATERAL (SELECT * FROM orders WHERE merchant = $1 AND order_no = v.number LIMIT 1) AS o";
 
 /// Row by row, so that each is found by its key also with a plan that was made while the tables were empty.
 static ORDERS_OF_ATTEMPTS: LazyLock<String> = LazyLock::new(|| {

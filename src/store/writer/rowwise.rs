@@ -38,6 +38,7 @@ pub struct Rowwise {
     columns: &'static [(&'static str, Holds)],
     text: &'static str,
     locked: Option<&'static str>,
+    passes_over: bool,
     returned: Option<&'static str>,
     sqlite: OnceLock<String>,
     postgres: OnceLock<String>,
@@ -56,13 +57,28 @@ impl Rowwise {
     /// `v.name` in the text is a column of the row; `{from}` is where PostgreSQL names the rows, `{now}` the database's
     /// clock. An insertion is `INSERT … SELECT … {from} WHERE TRUE …`.
     pub const fn new(columns: &'static [(&'static str, Holds)], text: &'static str) -> Rowwise {
-        Rowwise { columns, text, locked: None, returned: None, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+        Rowwise {
+            columns,
+            text,
+            locked: None,
+            passes_over: false,
+            returned: None,
+            sqlite: OnceLock::new(),
+            postgres: OnceLock::new(),
+        }
     }
 
     /// On PostgreSQL it locks the rows of this table with the `id` of its rows first, in the order of `id`: an UPDATE
     /// alone locks in whatever order its plan has, and two processes may lock the same rows crosswise.
     pub const fn locking(mut self, table: &'static str) -> Rowwise {
         self.locked = Some(table);
+        self
+    }
+
+    /// The same, but rows that another transaction has locked at this moment are passed over.
+    pub const fn locking_free(mut self, table: &'static str) -> Rowwise {
+        self.locked = Some(table);
+        self.passes_over = true;
         self
     }
 
@@ -87,7 +103,7 @@ impl Rowwise {
                 let rows = format!("{} AS v ({})", unnested(types), names.join(", "));
                 let returning = self.returned.map(|columns| format!(" RETURNING {columns}")).unwrap_or_default();
                 let (with, from) = match self.locked {
-                    Some(table) => (locked_rows(table, &rows), "FROM v".to_owned()),
+                    Some(table) => (locked_rows((table, self.passes_over), &rows), "FROM v".to_owned()),
                     None => (String::new(), format!("FROM {rows}")),
                 };
                 with + &timed().replace("{from}", &from) + &returning
@@ -129,11 +145,13 @@ fn numbered(text: &str, columns: &[(&str, Holds)]) -> String {
 /// The rows as `v`, each of them when the table's row has been locked: one after the other, because the join is LATERAL
 /// and its other side sorted, and found by its key, whatever the plan. A row that another transaction changes meanwhile
 /// is waited for; the statement then compares its last version.
-fn locked_rows(table: &str, rows: &str) -> String {
+fn locked_rows((table, passes_over): (&str, bool), rows: &str) -> String {
+    // Of a row that is passed over no more is locked than its change needs: rows that refer to it may be written.
+    let lock = if passes_over { "FOR NO KEY UPDATE SKIP LOCKED" } else { "FOR UPDATE" };
     format!(
         "WITH v AS MATERIALIZED (
            SELECT v.* FROM (SELECT * FROM {rows} ORDER BY id) AS v
-           CROSS JOIN LATERAL (SELECT 1 FROM {table} WHERE {table}.id = v.id FOR UPDATE) AS locked) "
+           CROSS JOIN LATERAL (SELECT 1 FROM {table} WHERE {table}.id = v.id {lock}) AS locked) "
     )
 }
 

@@ -14,6 +14,7 @@ use crate::ids::{AppId, MerchantKey};
 use crate::merchant_setup::KnownDegraded;
 use crate::store::{ReplayMark, Store};
 use crate::wechat::transport::Client;
+use crate::worker::order::claim_group::ClaimGroup;
 use crate::worker::pay::call_log::CallLog;
 use crate::worker::pay::pacer::Pacer;
 use crate::worker::pay::refund_clients::RefundClients;
@@ -35,6 +36,7 @@ pub struct Context {
     pub(in crate::worker) pacer: Arc<Pacer>,
     pub(in crate::worker) applier: Arc<FactApplier>,
     pub(in crate::worker) recorder: Arc<OrderRecorder>,
+    pub(in crate::worker) claims: Arc<ClaimGroup>,
     pub(in crate::worker) probes: Arc<Probes>,
     pub(in crate::worker) degraded: Arc<KnownDegraded>,
     /// The item of a replay that is worked on.
@@ -56,6 +58,7 @@ impl Context {
     ) -> Context {
         let applier = Arc::new(FactApplier::new(store.clone(), clock.clone(), wechat.clone()));
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
+        let claims = Arc::new(ClaimGroup::new(store.clone(), clock.clone()));
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
         let (probes, degraded, calls) = (Arc::default(), Arc::default(), Arc::default());
@@ -71,6 +74,7 @@ impl Context {
             pacer,
             applier,
             recorder,
+            claims,
             probes,
             degraded,
             replay: None,

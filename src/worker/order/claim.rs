@@ -38,13 +38,18 @@ impl Claim {
         })
     }
 
-    /// Claims an order; none where another process has it, or it changed since it was read. `polled_then`: see
-    /// [`crate::store::Store::claim_placing`].
-    pub async fn take(ctx: &Context, stored: &StoredOrder, polled_then: bool) -> Result<Option<Claim>, DbError> {
+    /// The claim that an order was loaded under, a lease long from `begun` on or later.
+    pub fn of_loaded(stored: &StoredOrder, begun: Instant, lease: Duration) -> Option<Claim> {
+        let (merchant, order_no) = (stored.order.merchant.clone(), stored.order.order_no.clone());
+        Some(Claim { merchant, order_no, until: stored.placing_until?, lapses: begun + lease, lease })
+    }
+
+    /// Claims an order whose next poll is planned; none where another process has it, or it changed since it was read.
+    async fn take(ctx: &Context, stored: &StoredOrder) -> Result<Option<Claim>, DbError> {
         let (order, lease) = (&stored.order, ctx.config.store.lease);
         let (begun, now) = (Instant::now(), ctx.clock.now());
         let until = now.after(lease);
-        let is_taken = ctx.store.claim_placing((order.id, order.version), now, until, polled_then).await?;
+        let is_taken = ctx.store.claim_placing((order.id, order.version), now, until).await?;
         Ok(is_taken.then(|| Claim {
             merchant: order.merchant.clone(),
             order_no: order.order_no.clone(),
@@ -103,27 +108,23 @@ impl Claim {
     }
 }
 
-/// Places an order under a claim; nothing is done where another process has it.
-pub async fn place_claimed(ctx: &Context, stored: &StoredOrder, target: Target, repeated: bool) -> Verdict {
-    claimed(ctx, stored, target, repeated, true).await
-}
-
-/// Repeats the placing of an order that was polled, and whose next poll is planned.
+/// Repeats the placing of an order that was polled, and whose next poll is planned; nothing is done where another
+/// process has it.
 pub async fn place_again(ctx: &Context, stored: &StoredOrder, target: Target) -> Verdict {
     match stored.order.state {
-        OrderState::Requested => claimed(ctx, stored, target, true, false).await,
+        OrderState::Requested => match Claim::take(ctx, stored).await {
+            Ok(Some(claim)) => place_claimed(ctx, claim, target, true).await,
+            Ok(None) => Verdict::Done,
+            Err(e) => failed(e),
+        },
         OrderState::Payable | OrderState::Paid | OrderState::Closed | OrderState::Failed => {
             place(ctx, target, true).await
         }
     }
 }
 
-async fn claimed(ctx: &Context, stored: &StoredOrder, target: Target, repeated: bool, polled_then: bool) -> Verdict {
-    let mut claim = match Claim::take(ctx, stored, polled_then).await {
-        Ok(Some(claim)) => claim,
-        Ok(None) => return Verdict::Done,
-        Err(e) => return failed(e),
-    };
+/// Places an order under its claim.
+pub async fn place_claimed(ctx: &Context, mut claim: Claim, target: Target, repeated: bool) -> Verdict {
     crate::failpoint::point("worker.order_claimed");
     let Some(Submitted { verdict, order }) = claim.hold(ctx, submit(ctx, target, repeated)).await else {
         return Verdict::Done;

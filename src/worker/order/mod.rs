@@ -3,6 +3,7 @@
 mod answer;
 mod by_app;
 mod claim;
+pub(super) mod claim_group;
 pub(super) mod commands;
 mod corrected;
 pub(super) mod here;

@@ -5,19 +5,20 @@
 
 use std::time::Duration;
 
-use super::claim::place_claimed;
+use tokio::time::Instant;
+
+use super::claim::{Claim, place_claimed};
 use super::submit::{Target, place};
 use crate::bus::Verdict;
 use crate::config::Merchant;
 use crate::event::command::{OrderRequested, PrepayDue};
 use crate::event::envelope::Envelope;
-use crate::ids::EventId;
 use crate::new_order::{NewOrderError, new_order};
 use crate::order::UNPLACED;
-use crate::store::{Recorded, StoredOrder};
+use crate::store::{PlacingClaim, Recorded, ToPlace};
 use crate::worker::core::config_skew;
 use crate::worker::core::context::Context;
-use crate::worker::core::error::failed;
+use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::core::handler::Handler;
 use crate::worker::core::recorder::RecordError;
 
@@ -38,18 +39,18 @@ impl Handler for PlaceOrder {
             Err(e @ NewOrderError::Invalid(_)) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
         };
         crate::failpoint::point("worker.order_parsed");
-        // The ingress recorded it; one of the version before leaves that to this handler.
-        match ctx.store.order(&merchant, &order_no).await {
-            Ok(Some(stored)) => return go_on(ctx, &stored, event.id, attempt).await,
-            Ok(None) => {}
-            Err(e) => return failed(e),
+        let wanted = ToPlace { merchant, order_no, requested_by: event.id, lease: ctx.config.store.lease };
+        let begun = Instant::now();
+        match ctx.claims.claim(wanted.clone()).await {
+            // The ingress recorded it; one of the version before leaves that to this handler.
+            Ok(PlacingClaim::Missing) => {}
+            claimed => return go_on(ctx, claimed, begun, attempt).await,
         }
         match ctx.recorder.record(order).await {
-            Ok(Recorded::New | Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
-                Ok(Some(stored)) => go_on(ctx, &stored, event.id, attempt).await,
-                Ok(None) => Verdict::Retry { after: Duration::from_secs(1), why: "the order is gone".into() },
-                Err(e) => failed(e),
-            },
+            Ok(Recorded::New | Recorded::Same) => {
+                let begun = Instant::now();
+                go_on(ctx, ctx.claims.claim(wanted).await, begun, attempt).await
+            }
             // The caller finds the other order under its number or its key, and the HTTP layer says so.
             Ok(Recorded::Differs | Recorded::KeyReused) => Verdict::Done,
             Err(e @ RecordError::NumberTaken(_)) => Verdict::Park { reason: "number_taken", why: e.to_string() },
@@ -61,16 +62,27 @@ impl Handler for PlaceOrder {
 /// Places a recorded order that is still to be placed, unless another process does. One that another event asked for is
 /// another request's for the same number, and has an event of its own: two calls at once would give the callers
 /// different prepay ids.
-async fn go_on(ctx: &Context, stored: &StoredOrder, event: EventId, attempt: u32) -> Verdict {
-    if stored.requested_by != event {
-        return Verdict::Done;
-    }
-    let Some(target) = Target::current(stored, ctx.clock.now()) else { return Verdict::Done };
+async fn go_on(ctx: &Context, claimed: Result<PlacingClaim, HandlerError>, begun: Instant, attempt: u32) -> Verdict {
+    let stored = match claimed {
+        Ok(PlacingClaim::Taken(stored)) => stored,
+        Ok(PlacingClaim::NotToPlace) => return Verdict::Done,
+        Ok(PlacingClaim::Busy) => return Verdict::Locked { why: "another process changes the order".into() },
+        Ok(PlacingClaim::Missing) => {
+            return Verdict::Retry { after: Duration::from_secs(1), why: "the order is gone".into() };
+        }
+        Err(e) => return failed(e),
+    };
+    let now = ctx.clock.now();
     // A process that recorded it under a claim may have called and crashed, which `answered_at` tells, as it does of a
     // poll; or a delivery before this one may have called, or the scheduler's poll once the order was old enough.
     let asked = stored.order.queries.done > 0 || stored.order.queries.answered_at.is_some();
-    let old = ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
-    place_claimed(ctx, stored, target, attempt > 1 || asked || old).await
+    let old = now.since(stored.order.created_at) >= UNPLACED;
+    let claim = Claim::of_loaded(&stored, begun, ctx.config.store.lease);
+    match claim.zip(Target::claimed(*stored, now)) {
+        Some((claim, target)) => place_claimed(ctx, claim, target, attempt > 1 || asked || old).await,
+        // Its time ended since; it is polled.
+        None => Verdict::Done,
+    }
 }
 
 /// Handles `order.prepay_due`: the prepay id is old; WeChat gives a fresh one for the same number and parameters.

@@ -49,7 +49,7 @@ pub struct Target {
     waits: bool,
     /// For a number that a payer was offered already: what asks for another one in its place.
     instead: Option<Fact>,
-    /// The order as this process has just recorded it.
+    /// The order as this process has just recorded it, or loaded it with its claim.
     recorded: Option<Arc<StoredOrder>>,
 }
 
@@ -75,6 +75,12 @@ impl Target {
             AttemptState::Created | AttemptState::Unknown => true,
             AttemptState::Payable | AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
         })
+    }
+
+    /// The same, for who has just claimed the order.
+    pub fn claimed(stored: StoredOrder, now: Timestamp) -> Option<Target> {
+        let target = Target::current(&stored, now)?;
+        Some(Target { recorded: Some(Arc::new(stored)), ..target })
     }
 
     /// Whether no call of the number was executed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::{Fact, Prepay};
 use wxpay_worker::ids::MerchantKey;
-use wxpay_worker::store::{NewOrder, StoredOrder};
+use wxpay_worker::store::{NewOrder, PlacingClaim, StoredOrder, ToPlace};
 
 use crate::contracts::{change, new_order, order_no};
 use crate::harness::store::{TestStore, commit};
@@ -28,9 +28,10 @@ async fn read(stage: &TestStore) -> StoredOrder {
 
 /// Claims the order as it is now.
 async fn claim(stage: &TestStore, at: Timestamp) -> bool {
-    let stored = read(stage).await;
-    let of = (stored.order.id, stored.order.version);
-    stage.store.claim_placing(of, at, at.after(LEASE), true).await.unwrap()
+    let requested_by = read(stage).await.requested_by;
+    let wanted = ToPlace { merchant: merchant(), order_no: order_no(1), requested_by, lease: LEASE };
+    let claims = stage.store.claim_to_place(vec![wanted], at).await.unwrap();
+    matches!(claims.as_slice(), [PlacingClaim::Taken(_)])
 }
 
 on_both! {
@@ -44,6 +45,8 @@ on_both! {
         // What its process leaves, if it crashes, is polled when the claim ends.
         assert_eq!(stored.order.queries.next_at, Some(now().after(LEASE)));
         assert!(!claim(&stage, now().after(LEASE / 2)).await, "it has not ended");
+        let of = (stored.order.id, stored.order.version);
+        assert!(!stage.store.claim_placing(of, now().after(LEASE / 2), now().after(2 * LEASE)).await.unwrap());
         assert!(claim(&stage, now().after(LEASE)).await, "it has ended");
     }
 
@@ -93,6 +96,6 @@ on_both! {
         // One that can be paid is placed already.
         assert!(!claim(&stage, until).await);
         let of = (stored.order.id, stored.order.version);
-        assert!(!stage.store.claim_placing(of, now(), until, true).await.unwrap(), "it was read before the change");
+        assert!(!stage.store.claim_placing(of, now(), until).await.unwrap(), "it was read before the change");
     }
 }

@@ -53,6 +53,17 @@ on_all_four! {
         service.finish().await;
     }
 
+    async fn a_request_at_an_ingress_alone_is_answered_with_what_a_worker_elsewhere_commits(service) {
+        let ingress = service.run_roles("ingress").await;
+        let _workers = service.run_beside("worker,relay,scheduler", LEASE).await;
+        let (status, order) = keyed(&service, &ingress.base, "k", &jsapi("A710004", 100)).await;
+        assert_eq!((status, &order["state"]), (200, &json!("payable")), "{order}");
+        let (_, read) = service.get(&ingress.base, "/v1/orders/A710004?merchant=main").await;
+        assert_eq!(order["order_token"], read["order_token"]);
+        assert_eq!(service.wechat_calls("unifiedorder", "A710004").await.len(), 1);
+        service.finish().await;
+    }
+
     async fn while_one_process_waits_for_wechat_a_repeat_at_another_makes_no_call(service) {
         let one = service.run_all_with(LEASE).await;
         let two = service.run_beside("ingress,worker,relay,scheduler", LEASE).await;

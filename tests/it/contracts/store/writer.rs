@@ -1,6 +1,7 @@
 //! The one writer: what shares a transaction, and what does not share its end.
 
 use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, NotSet, Set};
@@ -162,4 +163,26 @@ fn panicking() -> DbError {
 
 fn panicking_at_once<'a>(_: &'a WriteTx, (): &'a ()) -> Writing<'a, ()> {
     panic!("a defect in a write")
+}
+
+/// The shortest of some waits: a busy machine may hold a process up at any time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_for_another_process_begins_soon_after_its_end() {
+    // SQLite's own pauses have grown to a tenth of a second by then.
+    const HELD: Duration = Duration::from_millis(260);
+    let test_db = TestDb::sqlite();
+    let db = test_db.open().await;
+    let mut shortest = Duration::MAX;
+    for _ in 0..10 {
+        let other = lock(&test_db);
+        let released = async {
+            tokio::time::sleep(HELD).await;
+            other.execute_batch("ROLLBACK").unwrap();
+            Instant::now()
+        };
+        let waits = db.write("test", (), |_, ()| Box::pin(async { Ok(Instant::now()) }));
+        let (begun, released) = tokio::join!(waits, released);
+        shortest = shortest.min(begun.unwrap().saturating_duration_since(released));
+    }
+    assert!(shortest < Duration::from_millis(25), "{shortest:?}");
 }

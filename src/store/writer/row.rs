@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ColumnType, DbErr, EntityTrait, IdenStatic, Iterable, QueryResult, TryGetable,
-    TryIntoModel, Value,
+    ActiveModelTrait, ColumnTrait, ColumnType, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryResult,
+    TryGetable, TryIntoModel, Value,
 };
 
 use super::values::failed;
@@ -97,6 +97,14 @@ impl Row {
                 value.ok_or_else(|| DbError::Defect(format!("column {column} is not what was asked for")))
             }
             Row::Driver(row) => Ok(row.try_get("", column)?),
+        }
+    }
+
+    /// An entity of PostgreSQL, whose columns' names follow this prefix.
+    pub fn entity<M: FromQueryResult>(&self, prefix: &str) -> Result<M, DbError> {
+        match self {
+            Row::Sqlite(..) => Err(DbError::Defect("an entity of a row of SQLite".into())),
+            Row::Driver(row) => Ok(M::from_query_result(row, prefix)?),
         }
     }
 

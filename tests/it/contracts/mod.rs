@@ -13,6 +13,7 @@ mod lock_order;
 mod noticed;
 mod notifications;
 mod relayed;
+mod round_trips;
 mod store;
 mod unreadable;
 

@@ -10,15 +10,35 @@ use std::future::Future;
 use std::sync::PoisonError;
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ConnectionTrait, Statement, Value};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, Statement, Value};
 
 use super::insertion::Insertion;
 use super::row::Row;
 use super::rowwise::{Outcome, Rowwise, columns_of};
-use super::tx::{On, WriteTx};
+use super::tx::{Later, On, WriteTx};
 use crate::store::db::{DbError, DbKind};
 
 impl WriteTx {
+    /// On PostgreSQL, puts off an insertion as [`WriteTx::insert_new`] does it: the statement that is run behind it reads
+    /// these columns of the new rows as those of a table of this name. Nothing on SQLite.
+    pub fn insert_new_as<A>(
+        &self,
+        name: &'static str,
+        rows: Vec<A>,
+        pass_over: OnConflict,
+        columns: &[<A::Entity as EntityTrait>::Column],
+    ) -> Result<(), DbError>
+    where
+        A: ActiveModelTrait,
+    {
+        if self.kind() == DbKind::Postgres
+            && let Some(insertion) = Insertion::of(rows, Some(pass_over), columns, self.kind())?
+        {
+            self.put_off(Some(name), insertion.of_many()?);
+        }
+        Ok(())
+    }
+
     /// Inserts rows as [`WriteTx::insert_all`] does; put off on PostgreSQL.
     pub fn insert_later<A>(&self, rows: Vec<A>, on_conflict: Option<OnConflict>) -> Result<(), DbError>
     where
@@ -32,7 +52,7 @@ impl WriteTx {
             On::Postgres(_) => {
                 let mut statement = insertion.of_many()?;
                 statement.sql.push_str(" RETURNING 1");
-                self.put_off(statement);
+                self.put_off(None, statement);
             }
         }
         Ok(())
@@ -50,7 +70,7 @@ impl WriteTx {
             }
             On::Postgres(_) => {
                 let columns = columns_of(rows, statement.width())?;
-                self.put_off(self.kind().statement(format!("{text} RETURNING 1"), columns));
+                self.put_off(None, self.kind().statement(format!("{text} RETURNING 1"), columns));
             }
         }
         Ok(())
@@ -59,7 +79,7 @@ impl WriteTx {
     /// Locks rows with a SELECT; put off. Nothing on SQLite, which has one writer.
     pub fn lock_later(&self, sql: &str, values: impl IntoIterator<Item = Value>) {
         if self.kind() == DbKind::Postgres {
-            self.put_off(self.kind().statement(sql, values));
+            self.put_off(None, self.kind().statement(sql, values));
         }
     }
 
@@ -110,11 +130,11 @@ impl WriteTx {
         Ok(())
     }
 
-    fn put_off(&self, statement: Statement) {
-        self.later.lock().unwrap_or_else(PoisonError::into_inner).push(statement);
+    fn put_off(&self, name: Option<&'static str>, statement: Statement) {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).push(Later { name, statement });
     }
 
-    fn put_off_so_far(&self) -> Vec<Statement> {
+    fn put_off_so_far(&self) -> Vec<Later> {
         std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -122,14 +142,15 @@ impl WriteTx {
 /// Statements that return rows as one, which returns those of `behind` with `is_row`. The order is that of the reads:
 /// `all_later` reads one after the other to its end, and is itself read before `behind`, because a left join with no
 /// condition has its left side outside.
-fn joined(later: Vec<Statement>, behind: Option<Statement>) -> Statement {
+fn joined(later: Vec<Later>, behind: Option<Statement>) -> Statement {
     let (mut text, mut counts, mut values) = (String::from("WITH "), String::new(), Vec::new());
-    for (i, statement) in later.into_iter().enumerate() {
+    for (i, Later { name, statement }) in later.into_iter().enumerate() {
+        let name = name.map_or_else(|| format!("later_{i}"), str::to_owned);
         // Writing to a text cannot fail.
-        let _ = write!(text, "later_{i} AS MATERIALIZED (");
+        let _ = write!(text, "{name} AS MATERIALIZED (");
         append(&mut text, &statement.sql, values.len());
         text.push_str("), ");
-        let _ = write!(counts, "{}(SELECT COUNT(*) FROM later_{i}) AS n_{i}", if i == 0 { "" } else { ", " });
+        let _ = write!(counts, "{}(SELECT COUNT(*) FROM {name}) AS n_{i}", if i == 0 { "" } else { ", " });
         values.extend(statement.values.into_iter().flat_map(|values| values.0));
     }
     let _ = write!(text, "all_later AS MATERIALIZED (SELECT {counts})");

@@ -21,13 +21,20 @@ pub struct WriteTx {
     pub(super) on: On,
     form: RowForm,
     /// What was put off: see [`WriteTx::insert_later`].
-    pub(super) later: Mutex<Vec<Statement>>,
+    pub(super) later: Mutex<Vec<Later>>,
 }
 
 #[derive(Debug)]
 pub(super) enum On {
     Sqlite(Connection),
     Postgres(DatabaseTransaction),
+}
+
+/// A statement that was put off. It returns rows, which another one may read by a name.
+#[derive(Debug)]
+pub(super) struct Later {
+    pub name: Option<&'static str>,
+    pub statement: Statement,
 }
 
 impl WriteTx {

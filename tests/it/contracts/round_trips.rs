@@ -121,7 +121,7 @@ async fn an_order_and_wechats_answer_take_few_statements() {
     new.idempotency = Some(Idempotency { api_key: "shop".into(), key: "k1".into() });
     let (statements, recorded) = counter.of(stage.store.record_orders(&[new])).await;
     assert_eq!(recorded.unwrap(), [Recorded::New]);
-    assert!(statements <= 5, "BEGIN, the key, the order, its attempt, COMMIT: not {statements}");
+    assert!(statements <= 4, "BEGIN, the key, the order with its attempt, COMMIT: not {statements}");
     let order = stage.store.order(&merchant(), &order_no(1)).await.unwrap().unwrap();
     let answer = [change(&order, 1, prepay())];
     let (statements, conflicts) = counter.of(commit(&stage.store, &answer, NOW)).await;

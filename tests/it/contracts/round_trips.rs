@@ -199,7 +199,8 @@ async fn a_statement_that_fails_among_those_it_travels_with_undoes_the_group() {
 async fn what_was_put_off_until_commit_and_fails_undoes_the_group() {
     let stage = TestStore::open(TestDb::postgres().await).await;
     let mut changes = three_orders(&stage).await;
-    changes[2].events.push(changes[0].events[0].clone());
+    let twice = changes[0].events[0].clone();
+    changes[2].events.push(twice);
     let refused = commit(&stage.store, &changes, NOW).await;
     assert!(matches!(refused, Err(DbError::Exists(_))), "{refused:?}");
     is_untouched(&stage).await;

@@ -149,9 +149,9 @@ async fn write_records<'a>(
     Ok(written)
 }
 
-/// Inserts rows, or updates those that are there as `known` says; how many of both, if that is asked. On SQLite an upsert that changes a
-/// reference to another table copies each page that it writes, also where it inserts: nearly all rows are new, and only
-/// the others get it.
+/// Inserts rows, or updates those that are there as `known` says; how many of both, where it is counted. On SQLite an
+/// upsert that changes a reference to another table copies each page that it writes, also where it inserts: nearly all
+/// rows are new, and only the others get it.
 async fn write_rows(
     tx: &WriteTx,
     mut records: Vec<&NotificationRecord>,

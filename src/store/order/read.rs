@@ -62,8 +62,8 @@ pub(super) async fn orders_of_attempts(
     read_orders(reader, which).await
 }
 
-/// Orders, a row for each of their attempts. Row by row, so that each is found by its key also with a plan that was made
-/// while the tables were empty.
+/// Orders, a row for each of their attempts. Row by row, so that each is found by its key also with a plan that was
+/// made while the tables were empty.
 static ORDERS_OF_ATTEMPTS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {}, {} FROM (

@@ -1,5 +1,5 @@
-//! Statements of which nothing is asked. On PostgreSQL each would be a round trip: there they are put off, and travel as
-//! one statement with the next one that is said to be independent of them, or before any other one.
+//! Statements of which nothing is asked. On PostgreSQL each would be a round trip: there they are put off, and travel
+//! as one statement with the next one that is said to be independent of them, or before any other one.
 //!
 //! What must stay true: they run in their order, before every later statement that may read what they change, and
 //! before COMMIT. Statements that travel as one see none of each other's rows, and change none of the same: who puts
@@ -19,8 +19,8 @@ use super::tx::{Later, On, WriteTx};
 use crate::store::db::{DbError, DbKind};
 
 impl WriteTx {
-    /// On PostgreSQL, puts off an insertion as [`WriteTx::insert_new`] does it: the statement that is run behind it reads
-    /// these columns of the new rows as those of a table of this name. Nothing on SQLite.
+    /// On PostgreSQL, puts off an insertion as [`WriteTx::insert_new`] does it: the statement that is run behind it
+    /// reads these columns of the new rows as those of a table of this name. Nothing on SQLite.
     pub fn insert_new_as<A>(
         &self,
         name: &'static str,

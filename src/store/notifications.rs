@@ -101,6 +101,24 @@ pub(super) async fn write_notifications<'a>(
     records: impl Iterator<Item = &'a NotificationRecord>,
     at: Timestamp,
 ) -> Result<u64, DbError> {
+    write_records(tx, records, at, true).await
+}
+
+/// The same where nothing is asked: how many is not known before the next statement.
+pub(super) async fn write_notifications_later<'a>(
+    tx: &WriteTx,
+    records: impl Iterator<Item = &'a NotificationRecord>,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    write_records(tx, records, at, false).await.map(drop)
+}
+
+async fn write_records<'a>(
+    tx: &WriteTx,
+    records: impl Iterator<Item = &'a NotificationRecord>,
+    at: Timestamp,
+    is_counted: bool,
+) -> Result<u64, DbError> {
     use notification::Column;
     use notification::Column::{OrderId, OutTradeNo, ProcessedAtMs, Reason, TransactionId, VerifiedBy};
     // In the order of the ids: two processes that record the same notifications must not lock them crosswise.
@@ -123,21 +141,23 @@ pub(super) async fn write_notifications<'a>(
         .update_columns([Column::Verdict, Reason, ProcessedAtMs, OrderId, OutTradeNo, TransactionId, VerifiedBy])
         .action_and_where(Expr::col((notification::Entity, Column::Verdict)).is_in(["waiting", "rejected", "parked"]))
         .to_owned();
-    let written = write_rows(tx, keeps, keep, at).await? + write_rows(tx, settles, settle, at).await?;
+    let kept = write_rows(tx, keeps, keep, at, is_counted).await?;
+    let written = kept + write_rows(tx, settles, settle, at, is_counted).await?;
     for (_, mark, result) in &replayed {
         write_result(tx, mark, result, at).await?;
     }
     Ok(written)
 }
 
-/// Inserts rows, or updates those that are there as `known` says; how many of both. On SQLite an upsert that changes a
-/// reference to another table copies each page that it writes, also where it inserts: nearly all rows are new, and only
-/// the others get it.
+/// Inserts rows, or updates those that are there as `known` says; how many of both, where it is counted. On SQLite an
+/// upsert that changes a reference to another table copies each page that it writes, also where it inserts: nearly all
+/// rows are new, and only the others get it.
 async fn write_rows(
     tx: &WriteTx,
     mut records: Vec<&NotificationRecord>,
     known: OnConflict,
     at: Timestamp,
+    is_counted: bool,
 ) -> Result<u64, DbError> {
     let all = records.len();
     let pass_over = OnConflict::column(notification::Column::EventId).do_nothing().to_owned();
@@ -146,6 +166,10 @@ async fn write_rows(
         records.retain(|_| new.next() != Some(true));
     }
     let inserted = u64::try_from(all - records.len()).unwrap_or_default();
+    if !is_counted {
+        tx.insert_later(rows_of(tx, &records, at), Some(known))?;
+        return Ok(inserted);
+    }
     Ok(inserted + tx.insert_all(rows_of(tx, &records, at), Some(known)).await?)
 }
 

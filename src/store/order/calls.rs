@@ -11,7 +11,7 @@ use crate::event::fact::WechatError;
 use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::writer::{Row, WriteTx};
+use crate::store::writer::{Holds, Row, Rowwise, WriteTx};
 
 /// How much of WeChat's words is kept, in characters.
 const WORDS: usize = 160;
@@ -111,13 +111,24 @@ impl Store {
 
 const INSERT: &str = "INSERT INTO calls (order_id, number, api, outcome, code, message, at_ms, took_ms)";
 
-/// Records calls of orders in the transaction of their decision.
-pub(super) async fn write_calls(tx: &WriteTx, order_id: i64, calls: &[CallRecord]) -> Result<(), DbError> {
-    for call in calls {
-        let sql = format!("{INSERT} VALUES ($8, $1, $2, $3, $4, $5, $6, $7)");
-        tx.execute(&sql, values(call).into_iter().chain([order_id.into()])).await?;
-    }
-    Ok(())
+/// Records calls of orders, each with its order's number, in the transaction of their decision.
+pub(super) fn write_calls<'a>(tx: &WriteTx, calls: impl Iterator<Item = (i64, &'a CallRecord)>) -> Result<(), DbError> {
+    static INSERT_CALLS: Rowwise = Rowwise::new(
+        &[
+            ("number", Holds::Text),
+            ("api", Holds::Text),
+            ("outcome", Holds::Text),
+            ("code", Holds::Text),
+            ("message", Holds::Text),
+            ("at_ms", Holds::Integer),
+            ("took_ms", Holds::Integer),
+            ("order_id", Holds::Integer),
+        ],
+        "INSERT INTO calls (order_id, number, api, outcome, code, message, at_ms, took_ms)
+         SELECT v.order_id, v.number, v.api, v.outcome, v.code, v.message, v.at_ms, v.took_ms {from} WHERE TRUE",
+    );
+    let row = |(order_id, call): (i64, &CallRecord)| values(call).into_iter().chain([order_id.into()]).collect();
+    tx.over_later(&INSERT_CALLS, &calls.map(row).collect::<Vec<Vec<sea_orm::Value>>>())
 }
 
 fn values(call: &CallRecord) -> [sea_orm::Value; 7] {

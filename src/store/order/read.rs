@@ -1,9 +1,10 @@
 //! Reading orders with their attempts.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-use sea_orm::{DbErr, EntityTrait, IdenStatic, Iterable, QueryFilter, Select, Statement};
+use sea_orm::{DbErr, EntityTrait, IdenStatic, Iterable, QueryFilter, Select, Value};
 
 use super::rows::{StoredOrder, broken, stored_order};
 use crate::clock::Timestamp;
@@ -118,7 +119,7 @@ pub(super) async fn orders_of_numbers(
             let of_them = format!("merchant = $1 AND {}", kind.among_texts("order_no", 2));
             Which::selected(order::Entity::find().filter(kind.condition(of_them, values)))
         }
-        DbKind::Postgres => Which::Found(kind.statement(ORDERS_OF_NUMBERS.as_str(), values)),
+        DbKind::Postgres => Which::WithAttempts(&ORDERS_OF_NUMBERS, values),
     };
     read_orders(reader, which).await
 }
@@ -137,48 +138,56 @@ pub(super) async fn orders_of_attempts(
             let ids = format!("id IN (SELECT order_id FROM attempts WHERE merchant = $1 AND {numbers})");
             Which::selected(order::Entity::find().filter(kind.condition(ids, values)))
         }
-        DbKind::Postgres => Which::Found(kind.statement(ORDERS_OF_ATTEMPTS.as_str(), values)),
+        DbKind::Postgres => Which::WithAttempts(&ORDERS_OF_ATTEMPTS, values),
     };
     read_orders(reader, which).await
 }
 
 /// Row by row, like [`ORDERS_OF_ATTEMPTS`].
-static ORDERS_OF_NUMBERS: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {} FROM {FOUND_BY_NUMBER}", columns_of::<order::Entity>("o")));
+static ORDERS_OF_NUMBERS: LazyLock<String> = LazyLock::new(|| with_attempts(FOUND_BY_NUMBER));
 
 const FOUND_BY_NUMBER: &str = "(SELECT DISTINCT number FROM UNNEST(CAST($2 AS text[])) AS given (number)) AS v
      CROSS JOIN LATERAL (SELECT * FROM orders WHERE merchant = $1 AND order_no = v.number LIMIT 1) AS o";
 
 /// Row by row, so that each is found by its key also with a plan that was made while the tables were empty.
 static ORDERS_OF_ATTEMPTS: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {} FROM (
-           SELECT DISTINCT a.order_id FROM UNNEST(CAST($2 AS text[])) AS v (number)
+    with_attempts(
+        "(SELECT DISTINCT a.order_id FROM UNNEST(CAST($2 AS text[])) AS v (number)
            CROSS JOIN LATERAL (
              SELECT order_id FROM attempts WHERE merchant = $1 AND out_trade_no = v.number LIMIT 1) AS a
          ) AS found CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = found.order_id LIMIT 1) AS o",
-        columns_of::<order::Entity>("o")
     )
 });
+
+/// The orders `o` of a selection, a row for each of their attempts.
+fn with_attempts(orders: &str) -> String {
+    format!(
+        "SELECT {}, {} FROM {orders}
+         CROSS JOIN LATERAL (SELECT * FROM attempts WHERE order_id = o.id OFFSET 0) AS a",
+        columns_as::<order::Entity>("o", "o_"),
+        columns_as::<attempt::Entity>("a", "a_")
+    )
+}
 
 static ATTEMPTS_OF_ORDERS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM UNNEST(CAST($1 AS bigint[])) AS v (id)
          CROSS JOIN LATERAL (SELECT * FROM attempts WHERE order_id = v.id OFFSET 0) AS a",
-        columns_of::<attempt::Entity>("a")
+        columns_as::<attempt::Entity>("a", "")
     )
 });
 
 /// Each by its name: of a prepared `*`, PostgreSQL refuses the next run once a migration has added a column.
-fn columns_of<E: EntityTrait>(table: &str) -> String {
-    E::Column::iter().map(|column| format!("{table}.{}", column.as_str())).collect::<Vec<_>>().join(", ")
+fn columns_as<E: EntityTrait>(table: &str, prefix: &str) -> String {
+    let named = |column: &str| format!("{table}.{column} AS {prefix}{column}");
+    E::Column::iter().map(|column| named(column.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 /// The rows of orders that are wanted.
 pub(super) enum Which {
     Selected(Box<Select<order::Entity>>),
-    /// By a statement that returns whole rows.
-    Found(Statement),
+    /// By these values of a statement that has a row for each attempt, on PostgreSQL.
+    WithAttempts(&'static str, [Value; 2]),
 }
 
 impl Which {
@@ -186,10 +195,24 @@ impl Which {
         Which::Selected(Box::new(select))
     }
 
-    async fn rows(&self, reader: Reader<'_>) -> Result<Vec<order::Model>, DbError> {
+    async fn read(&self, reader: Reader<'_>) -> Result<Read, DbError> {
         match self {
-            Which::Selected(select) => reader.all(select.as_ref().clone()).await,
-            Which::Found(statement) => reader.all_of::<order::Entity>(statement.clone()).await,
+            Which::Selected(select) => {
+                let rows = reader.all(select.as_ref().clone()).await?;
+                let attempts = attempts_of(reader, &rows).await?;
+                with_payments(reader, rows, attempts).await
+            }
+            Which::WithAttempts(text, values) => {
+                let (mut rows, mut attempts) = (BTreeMap::new(), Vec::new());
+                for row in reader.rows(text, values.clone()).await? {
+                    let attempt: attempt::Model = row.entity("a_")?;
+                    if let Entry::Vacant(first) = rows.entry(attempt.order_id) {
+                        first.insert(row.entity::<order::Model>("o_")?);
+                    }
+                    attempts.push(attempt);
+                }
+                with_payments(reader, rows.into_values().collect(), attempts).await
+            }
         }
     }
 }
@@ -200,8 +223,7 @@ pub(super) async fn read_orders(reader: Reader<'_>, which: Which) -> Result<Vec<
     // Within a write, the compare-and-set on the version refuses what was decided on a mixture.
     let is_write = matches!(reader, Reader::Write(_));
     for _ in 0..READS {
-        let rows = which.rows(reader).await?;
-        let read = with_attempts(reader, rows).await?;
+        let read = which.read(reader).await?;
         if is_write || read.is_current(reader).await? {
             return read.into_orders();
         }
@@ -241,23 +263,28 @@ impl Read {
     }
 }
 
-async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Read, DbError> {
-    let mut attempts: HashMap<i64, Vec<attempt::Model>> = HashMap::new();
-    let mut payments: HashMap<i64, Vec<OrderPayment>> = HashMap::new();
+async fn attempts_of(reader: Reader<'_>, rows: &[order::Model]) -> Result<Vec<attempt::Model>, DbError> {
     if rows.is_empty() {
-        return Ok(Read { rows, attempts, payments });
+        return Ok(Vec::new());
     }
     let kind = reader.kind();
     let ids = kind.numbers(rows.iter().map(|o| o.id));
-    let their_attempts = match kind {
+    match kind {
         DbKind::Sqlite => {
             let of_them = kind.condition(kind.among_numbers("order_id", 1), [ids]);
-            reader.all(attempt::Entity::find().filter(of_them)).await?
+            reader.all(attempt::Entity::find().filter(of_them)).await
         }
-        DbKind::Postgres => {
-            reader.all_of::<attempt::Entity>(kind.statement(ATTEMPTS_OF_ORDERS.as_str(), [ids])).await?
-        }
-    };
+        DbKind::Postgres => reader.all_of::<attempt::Entity>(kind.statement(ATTEMPTS_OF_ORDERS.as_str(), [ids])).await,
+    }
+}
+
+async fn with_payments(
+    reader: Reader<'_>,
+    rows: Vec<order::Model>,
+    their_attempts: Vec<attempt::Model>,
+) -> Result<Read, DbError> {
+    let mut attempts: HashMap<i64, Vec<attempt::Model>> = HashMap::new();
+    let mut payments: HashMap<i64, Vec<OrderPayment>> = HashMap::new();
     for a in their_attempts {
         attempts.entry(a.order_id).or_default().push(a);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, Value};
 
 use super::claims::{Claim, Claimed, claim_all, take_back};
 use super::rows::{AttemptParams, StoredOrder};
@@ -14,11 +14,11 @@ use crate::money::Fen;
 use crate::order::{Attempt, AttemptState, CNY, Flags, Order, OrderState, Queries, UNPLACED};
 use crate::secret::{Secret, random_text};
 use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, DbKind};
 use crate::store::entity::{attempt, order};
 use crate::store::packed::rows::write_order;
 use crate::store::payment::audit::{AuditEntry, write_audit};
-use crate::store::writer::{Outcome, Row, WriteTx};
+use crate::store::writer::{Holds, Outcome, Rowwise, WriteTx};
 
 /// The version that an order is recorded in.
 const FIRST_VERSION: i64 = 1;
@@ -164,7 +164,6 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<(Recorded, Option<
     let may: Vec<bool> = claimed.iter().map(|claimed| *claimed != Some(Claimed::Taken)).collect();
     let mut inserted =
         insert_orders(tx, new.iter().zip(&may).filter(|(_, may)| **may).map(|(n, _)| n).collect()).await?;
-    let mut attempts = Vec::new();
     let mut recorded = Vec::with_capacity(new.len());
     let mut rows = Vec::with_capacity(new.len());
     for (n, may) in new.iter().zip(may) {
@@ -175,16 +174,9 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<(Recorded, Option<
         }
         // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
         let row = inserted.remove(&key_of(n));
-        match &row {
-            Some(row) => {
-                attempts.push(attempt_row(n, row.id)?);
-                recorded.push(Recorded::New);
-            }
-            None => recorded.push(Recorded::Differs),
-        }
+        recorded.push(if row.is_some() { Recorded::New } else { Recorded::Differs });
         rows.push(row);
     }
-    tx.insert_all(attempts, None).await?;
     compare_repeats(tx, new, &mut recorded).await?;
     for ((claim, claimed), recorded) in claims.iter().zip(claimed).zip(&recorded) {
         if let (Some(claim), Some(Claimed::New), Recorded::Differs) = (claim, claimed, recorded) {
@@ -194,34 +186,95 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<(Recorded, Option<
     Ok(recorded.into_iter().zip(rows).collect())
 }
 
-/// The rows of the orders that are new, by merchant and number.
+/// Records those that are new, with their attempts; their rows by merchant and number.
 async fn insert_orders(
     tx: &WriteTx,
     mut new: Vec<&NewOrder>,
 ) -> Result<HashMap<(String, String), RecordedRow>, DbError> {
     // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
     new.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
+    new.dedup_by_key(|n| (&n.content.merchant, &n.content.order_no));
     let tokens: Vec<String> = new.iter().map(|_| random_text(32)).collect();
     let with_tokens = new.iter().zip(&tokens);
     let mut rows = with_tokens.map(|(n, token)| order_row(n, token.clone())).collect::<Result<Vec<_>, _>>()?;
     rows.iter_mut().for_each(|row| write_order(tx, row));
-    let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
-    let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo, order::Column::OrderToken];
-    match tx.insert_new(rows, known, &returned).await? {
-        Outcome::Each(ids) => {
-            let recorded = |((n, token), id): ((&NewOrder, String), Option<i64>)| {
-                Some((key_of(n), RecordedRow { id: id?, order_token: Secret::new(token) }))
-            };
-            Ok(new.into_iter().zip(tokens).zip(ids).filter_map(recorded).collect())
-        }
-        Outcome::Returned(rows) => {
-            let recorded = |row: &Row| {
-                let order_token = Secret::new(row.get::<String>("order_token")?);
-                Ok(((row.get("merchant")?, row.get("order_no")?), RecordedRow { id: row.get("id")?, order_token }))
-            };
-            rows.iter().map(recorded).collect()
+    let ids = match tx.kind() {
+        DbKind::Sqlite => insert_one_by_one(tx, &new, rows).await?,
+        DbKind::Postgres => insert_together(tx, &new, rows).await?,
+    };
+    let recorded = |((n, token), id): ((&NewOrder, String), Option<i64>)| {
+        Some((key_of(n), RecordedRow { id: id?, order_token: Secret::new(token) }))
+    };
+    Ok(new.into_iter().zip(tokens).zip(ids).filter_map(recorded).collect())
+}
+
+fn known() -> OnConflict {
+    OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned()
+}
+
+/// The number of each row that is new, with its attempt.
+async fn insert_one_by_one(
+    tx: &WriteTx,
+    new: &[&NewOrder],
+    rows: Vec<order::ActiveModel>,
+) -> Result<Vec<Option<i64>>, DbError> {
+    let Outcome::Each(ids) = tx.insert_new(rows, known(), &[]).await? else {
+        return Err(DbError::Defect("SQLite says of each row whether it is new".into()));
+    };
+    let inserted = new.iter().zip(&ids).filter_map(|(n, id)| Some((n, (*id)?)));
+    let attempts = inserted.map(|(n, id)| attempt_row(n, id)).collect::<Result<Vec<_>, _>>()?;
+    tx.insert_all(attempts, None).await?;
+    Ok(ids)
+}
+
+/// The same on PostgreSQL, in one statement.
+async fn insert_together(
+    tx: &WriteTx,
+    new: &[&NewOrder],
+    rows: Vec<order::ActiveModel>,
+) -> Result<Vec<Option<i64>>, DbError> {
+    static INSERT_ATTEMPTS: Rowwise = Rowwise::new(
+        &[
+            ("order_no", Holds::Text),
+            ("merchant", Holds::Text),
+            ("out_trade_no", Holds::Text),
+            ("trade_type", Holds::Text),
+            ("mch_id", Holds::Text),
+            ("appid", Holds::Text),
+            ("sign_type", Holds::Text),
+            ("params", Holds::Text),
+            ("created_at_ms", Holds::Integer),
+        ],
+        "INSERT INTO attempts (order_id, merchant, out_trade_no, n, trade_type, mch_id, appid, sign_type, params, state,
+                               created_at_ms)
+         SELECT recorded.id, v.merchant, v.out_trade_no, 1, v.trade_type, v.mch_id, v.appid, v.sign_type, v.params,
+                'created', v.created_at_ms
+         {from} JOIN recorded ON recorded.merchant = v.merchant AND recorded.order_no = v.order_no",
+    )
+    .returning("order_id, merchant, out_trade_no");
+    let attempt = |n: &&NewOrder| -> Result<Vec<Value>, DbError> {
+        Ok(vec![
+            n.content.order_no.to_string().into(),
+            n.content.merchant.to_string().into(),
+            n.out_trade_no.to_string().into(),
+            n.content.trade_type.as_str().into(),
+            n.mch_id.to_string().into(),
+            n.appid.to_string().into(),
+            n.params.sign_type.clone().into(),
+            n.params.to_json()?.into(),
+            n.created_at.as_ms().into(),
+        ])
+    };
+    let attempts = new.iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
+    tx.insert_new_as("recorded", rows, known(), &[order::Column::Id, order::Column::Merchant, order::Column::OrderNo])?;
+    let mut ids: HashMap<(String, String), i64> = HashMap::new();
+    if let Outcome::Returned(rows) = tx.over_behind(&INSERT_ATTEMPTS, &attempts).await? {
+        for row in rows {
+            ids.insert((row.get("merchant")?, row.get("out_trade_no")?), row.get("order_id")?);
         }
     }
+    let number = |n: &&NewOrder| ids.get(&(n.content.merchant.to_string(), n.out_trade_no.to_string())).copied();
+    Ok(new.iter().map(number).collect())
 }
 
 /// The merchant and the number.

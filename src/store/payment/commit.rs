@@ -74,8 +74,7 @@ pub(in crate::store) async fn enter(tx: &WriteTx, entered: &[Entered<'_>], at: T
         }
         entries.push(entry_row(e, version, at));
     }
-    tx.insert_all(entries, None).await?;
-    Ok(())
+    tx.insert_later(entries, None)
 }
 
 /// A payment of no order so far becomes this order's; any other one stays as it is, and one that was returned is that.

@@ -100,7 +100,7 @@ async fn claim(tx: &WriteTx, consumer: &str, limit: i64, lease_ms: i64) -> Resul
 async fn answer(tx: &WriteTx, answers: &[(Claim, Answer)]) -> Result<(), DbError> {
     let now = tx.now_ms_sql();
     let seqs: Vec<i64> = answers.iter().map(|(claim, _)| claim.seq).collect();
-    lock_deliveries(tx, &seqs).await?;
+    lock_deliveries(tx, &seqs);
     let mut done: Vec<(&Claim, i64)> = Vec::new();
     for (claim @ Claim { seq, consumer, deliveries }, answer) in answers {
         let (set, more): (String, Vec<Value>) = match answer {
@@ -131,7 +131,7 @@ pub(in crate::store) async fn finish(tx: &WriteTx, finished: &[&Finished]) -> Re
         return Ok(());
     }
     let seqs: Vec<i64> = finished.iter().map(|one| one.claim.seq).collect();
-    lock_deliveries(tx, &seqs).await?;
+    lock_deliveries(tx, &seqs);
     delete(tx, &finished.iter().map(|one| (&one.claim, one.frees)).collect::<Vec<_>>()).await
 }
 
@@ -147,7 +147,7 @@ async fn delete(tx: &WriteTx, done: &[(&Claim, i64)]) -> Result<(), DbError> {
     // Only what this transaction deletes: of two that finish the same delivery, one empties its message.
     let mut emptied: Vec<(i64, i64)> = Vec::new();
     for (consumer, frees) in by_consumer {
-        for row in tx.all(&sql, [consumer.into(), tx.kind().numbers(frees.keys().copied())]).await? {
+        for row in tx.all_behind(&sql, [consumer.into(), tx.kind().numbers(frees.keys().copied())]).await? {
             let seq: i64 = row.get("seq")?;
             emptied.extend(frees.get(&seq).filter(|size| **size > 0).map(|size| (seq, *size)));
         }
@@ -159,16 +159,15 @@ async fn delete(tx: &WriteTx, done: &[(&Claim, i64)]) -> Result<(), DbError> {
 /// Locks the deliveries of these messages in the order of their numbers, as every transaction that changes several and
 /// waits for them does first: when a lease passed on, two processes answer for the same deliveries, each in its own
 /// order, and would wait for each other. Claims pass over what is locked and so never wait. SQLite has one writer.
-pub(super) async fn lock_deliveries(tx: &WriteTx, seqs: &[i64]) -> Result<(), DbError> {
+pub(super) fn lock_deliveries(tx: &WriteTx, seqs: &[i64]) {
     if tx.kind() == DbKind::Sqlite || seqs.len() < 2 {
-        return Ok(());
+        return;
     }
     let sql = format!(
         "SELECT seq FROM bus_deliveries WHERE {} ORDER BY seq, consumer FOR UPDATE",
         tx.kind().among_numbers("seq", 1)
     );
-    tx.all(&sql, [tx.kind().numbers(seqs.iter().copied())]).await?;
-    Ok(())
+    tx.lock_later(&sql, [tx.kind().numbers(seqs.iter().copied())]);
 }
 
 fn message(row: &Row, leases: &mut HashMap<i64, (i64, Option<String>)>) -> Result<Claimed, DbError> {

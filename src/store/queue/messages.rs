@@ -212,7 +212,7 @@ async fn drop_oldest(tx: &WriteTx, stream: &str, limit: StreamLimit) -> Result<(
         if seqs.is_empty() {
             return Ok(());
         }
-        lock_deliveries(tx, &seqs).await?;
+        lock_deliveries(tx, &seqs);
         for table in ["bus_deliveries", "bus_messages"] {
             let sql = format!("DELETE FROM {table} WHERE {}", tx.kind().among_numbers("seq", 1));
             tx.execute(&sql, [tx.kind().numbers(seqs.iter().copied())]).await?;

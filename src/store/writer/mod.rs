@@ -9,7 +9,7 @@
 mod connection;
 mod handle;
 mod insertion;
-mod model;
+mod later;
 mod pool;
 mod postgres;
 mod reader;

@@ -92,6 +92,11 @@ impl Shared {
         }
         let tx = WriteTx::postgres(transaction, self.form);
         job.run(&tx).await;
+        if job.failure().is_none()
+            && let Err(e) = tx.flush().await
+        {
+            job.fail(e);
+        }
         if job.failure().is_none() {
             tx.commit().await?;
             counter!(STORE_COMMITS_TOTAL).increment(1);

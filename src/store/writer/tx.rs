@@ -1,6 +1,7 @@
 //! The transaction that a write sees. SQL and row mapping are written once over it, for both databases.
 
 use std::future::Future;
+use std::sync::Mutex;
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -10,31 +11,39 @@ use sea_orm::{
 
 use super::connection::Connection;
 use super::insertion::Insertion;
-use super::model::models;
-use super::row::{Row, RowForm};
+use super::row::{Row, RowForm, models};
 use super::rowwise::{Outcome, Rowwise, columns_of};
 use crate::store::db::{DbError, DbKind};
 
 /// A transaction that commits after the write returned.
 #[derive(Debug)]
 pub struct WriteTx {
-    on: On,
+    pub(super) on: On,
     form: RowForm,
+    /// What was put off: see [`WriteTx::insert_later`].
+    pub(super) later: Mutex<Vec<Later>>,
 }
 
 #[derive(Debug)]
-enum On {
+pub(super) enum On {
     Sqlite(Connection),
     Postgres(DatabaseTransaction),
 }
 
+/// A statement that was put off. It returns rows, which another one may read by a name.
+#[derive(Debug)]
+pub(super) struct Later {
+    pub name: Option<&'static str>,
+    pub statement: Statement,
+}
+
 impl WriteTx {
     pub(super) fn sqlite(connection: Connection, form: RowForm) -> WriteTx {
-        WriteTx { on: On::Sqlite(connection), form }
+        WriteTx { on: On::Sqlite(connection), form, later: Mutex::default() }
     }
 
     pub(super) fn postgres(transaction: DatabaseTransaction, form: RowForm) -> WriteTx {
-        WriteTx { on: On::Postgres(transaction), form }
+        WriteTx { on: On::Postgres(transaction), form, later: Mutex::default() }
     }
 
     /// Begins, divides or ends the transaction of the writer's thread; nothing on PostgreSQL.
@@ -101,7 +110,10 @@ impl WriteTx {
     pub async fn execute_unprepared(&self, sql: &str) -> Result<u64, DbError> {
         match &self.on {
             On::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
-            On::Postgres(transaction) => Ok(transaction.execute_unprepared(sql).await?.rows_affected()),
+            On::Postgres(transaction) => {
+                self.flush().await?;
+                Ok(transaction.execute_unprepared(sql).await?.rows_affected())
+            }
         }
     }
 
@@ -115,7 +127,10 @@ impl WriteTx {
         async move {
             match &self.on {
                 On::Sqlite(connection) => Ok(connection.query(&statement, 1)?.pop()),
-                On::Postgres(transaction) => Ok(transaction.query_one_raw(statement).await?.map(Row::Driver)),
+                On::Postgres(transaction) => {
+                    self.flush().await?;
+                    Ok(transaction.query_one_raw(statement).await?.map(Row::Driver))
+                }
             }
         }
     }
@@ -219,7 +234,8 @@ impl WriteTx {
         }
     }
 
-    /// The same as [`WriteTx::insert_all`], and returns columns of the rows that were inserted or updated.
+    /// The same as [`WriteTx::insert_all`], and returns columns of the rows that were inserted or updated. They are
+    /// independent of what was put off: see [`WriteTx::all_behind`].
     pub async fn insert_returning<A>(
         &self,
         rows: Vec<A>,
@@ -232,7 +248,7 @@ impl WriteTx {
         let Some(insertion) = Insertion::of(rows, on_conflict, columns, self.kind())? else { return Ok(Vec::new()) };
         match &self.on {
             On::Sqlite(connection) => Ok(connection.query_each(&insertion.text, &insertion.rows, &insertion.behind)?),
-            On::Postgres(_) => self.all_of(insertion.of_many()?).await,
+            On::Postgres(_) => self.behind(insertion.of_many()?).await,
         }
     }
 
@@ -253,7 +269,10 @@ impl WriteTx {
                 let rows = connection.query(&select.build(self.kind().backend()), 1)?;
                 Ok(models::<E>(rows)?.pop())
             }
-            On::Postgres(transaction) => Ok(select.one(transaction).await?),
+            On::Postgres(transaction) => {
+                self.flush().await?;
+                Ok(select.one(transaction).await?)
+            }
         }
     }
 
@@ -274,14 +293,18 @@ impl WriteTx {
     {
         match &self.on {
             On::Sqlite(connection) => models::<E>(connection.query(&statement, usize::MAX)?),
-            On::Postgres(transaction) => Ok(E::find().from_raw_sql(statement).all(transaction).await?),
+            On::Postgres(transaction) => {
+                self.flush().await?;
+                Ok(E::find().from_raw_sql(statement).all(transaction).await?)
+            }
         }
     }
 
-    async fn all_of(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+    pub(super) async fn all_of(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
         match &self.on {
             On::Sqlite(connection) => Ok(connection.query(&statement, usize::MAX)?),
             On::Postgres(transaction) => {
+                self.flush().await?;
                 Ok(transaction.query_all_raw(statement).await?.into_iter().map(Row::Driver).collect())
             }
         }
@@ -290,7 +313,10 @@ impl WriteTx {
     async fn execute_statement(&self, statement: Statement) -> Result<u64, DbError> {
         match &self.on {
             On::Sqlite(connection) => Ok(connection.execute(&statement)?),
-            On::Postgres(transaction) => Ok(transaction.execute_raw(statement).await?.rows_affected()),
+            On::Postgres(transaction) => {
+                self.flush().await?;
+                Ok(transaction.execute_raw(statement).await?.rows_affected())
+            }
         }
     }
 }

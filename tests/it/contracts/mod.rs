@@ -14,6 +14,7 @@ mod noticed;
 mod notifications;
 mod readers;
 mod relayed;
+mod round_trips;
 mod store;
 mod unreadable;
 

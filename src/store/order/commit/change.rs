@@ -164,7 +164,7 @@ fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'sta
     }
 }
 
-pub(super) async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
+pub(super) fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
     let mut updated: Vec<Vec<Value>> = Vec::new();
     let mut new = Vec::new();
     for c in changed {
@@ -192,9 +192,8 @@ pub(super) async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Re
             ]);
         }
     }
-    tx.over(&UPDATE_ATTEMPTS, &updated).await?;
-    tx.insert_all(new, None).await?;
-    Ok(())
+    tx.over_later(&UPDATE_ATTEMPTS, &updated)?;
+    tx.insert_later(new, None)
 }
 
 static UPDATE_ATTEMPTS: Rowwise = Rowwise::new(

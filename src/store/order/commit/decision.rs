@@ -18,7 +18,7 @@ use crate::store::approvals::types::ApprovalState;
 use crate::store::approvals::write::end;
 use crate::store::db::DbError;
 use crate::store::evidence::{announcement, evidence_row, outbox_row, source_of};
-use crate::store::notifications::write_notifications;
+use crate::store::notifications::write_notifications_later;
 use crate::store::order::calls::write_calls;
 use crate::store::order::read::orders_of_attempts;
 use crate::store::order::rows::StoredOrder;
@@ -158,15 +158,13 @@ async fn commit(
     let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
         changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
     let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
-    write_attempts(tx, &changed).await?;
+    write_attempts(tx, &changed)?;
     write_proof(tx, &changed, at, payers).await?;
     for c in &changed {
         write_action(tx, c, at).await?;
     }
-    write_notifications(tx, done.iter().flat_map(|c| &c.notifications), at).await?;
-    for c in &done {
-        write_calls(tx, c.next.id, &c.calls).await?;
-    }
+    write_notifications_later(tx, done.iter().flat_map(|c| &c.notifications), at).await?;
+    write_calls(tx, done.iter().flat_map(|c| c.calls.iter().map(move |call| (c.next.id, call))))?;
     write_events(tx, changed.iter().flat_map(|c| &c.events).map(outbox_row).collect()).await?;
     let mut sent_back = Vec::new();
     for refund in changed.iter().flat_map(|c| &c.refunds) {
@@ -236,6 +234,6 @@ async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp, paye
             entered.push(Entered { merchant: &c.next.merchant, order: Some((&c.next, *version)), entry, evidence });
         }
     }
-    tx.insert_all(proofs, None).await?;
+    tx.insert_later(proofs, None)?;
     enter(tx, &entered, at).await
 }

@@ -13,9 +13,11 @@
 //!
 //! The last position has a row of its own, and the event that has it is never removed: no position is given out again.
 
+mod write;
+
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::Store;
 use super::db::{DbError, DbKind};
@@ -23,12 +25,17 @@ use super::entity::outbox;
 use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease, holds};
 use super::packed::Unreadable;
-use super::packed::rows::{read_event, write_event};
+use super::packed::rows::read_event;
 use super::writer::{Reader, WriteTx};
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, EncodedEvent};
 use crate::ids::MerchantKey;
 use crate::secret::random_text;
+
+#[doc(hidden)]
+pub use write::FEED_LOCK;
+pub(super) use write::{LAST_POSITION, write_events};
+use write::{UNPLACED, give_positions};
 
 /// The epoch in which a database begins. Another one is a random text, so that no restored database returns to it.
 pub const FEED_FIRST_EPOCH: &str = "1";
@@ -254,66 +261,6 @@ pub(super) fn unrelayed_query(limit: u64) -> Select<outbox::Entity> {
         .limit(limit)
 }
 
-/// Writes outbox rows inside the transaction that makes the events true, with their positions where no other
-/// transaction gives some at this moment. On PostgreSQL, where others wait to do so, it is best the last a write does.
-pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    if let Some(last) = last_to_continue(tx).await? {
-        for (position, row) in (last + 1..).zip(&mut rows) {
-            row.position = Set(Some(position));
-            if tx.form().relayed {
-                row.relayed_at_ms = Set(row.created_at_ms.try_as_ref().copied());
-            }
-        }
-        if let (DbKind::Sqlite, Some(last)) = (tx.kind(), rows.last()) {
-            let values = [last.position.clone().into_value(), last.event_id.clone().into_value()];
-            let sql = "UPDATE feed SET last_position = $1, last_event_id = $2";
-            tx.execute(sql, values.into_iter().flatten()).await?;
-        }
-    }
-    rows.iter_mut().for_each(|row| write_event(tx, row));
-    tx.insert_all(rows, None).await?;
-    Ok(())
-}
-
-/// The last position, once no other transaction can give any before this one ends, and every event committed before has
-/// its own: an order's earlier event may be one that was left unplaced.
-async fn last_to_continue(tx: &WriteTx) -> Result<Option<i64>, DbError> {
-    let at_most = match tx.kind() {
-        DbKind::Sqlite => i64::MAX,
-        DbKind::Postgres if tx.one(FEED_LOCK, []).await?.is_none() => return Ok(None),
-        DbKind::Postgres => PLACED_BESIDE,
-    };
-    // Another version of the program may write events unplaced, and a crash may have left some.
-    let (is_any_unplaced, last) = unplaced_and_last(tx).await?;
-    if !is_any_unplaced {
-        return Ok(Some(last));
-    }
-    if give_positions(tx, at_most).await? == u64::try_from(at_most).unwrap_or(u64::MAX) {
-        return Ok(None);
-    }
-    Ok(Some(unplaced_and_last(tx).await?.1))
-}
-
-/// Whether an event is unplaced, and the last position.
-async fn unplaced_and_last(tx: &WriteTx) -> Result<(bool, i64), DbError> {
-    let sql = format!("SELECT ({UNPLACED}) AS unplaced, ({LAST_POSITION}) AS position");
-    let Some(row) = tx.one(&sql, []).await? else { return Ok((false, 0)) };
-    let position: Option<i64> = row.get("position")?;
-    Ok((row.get::<Option<i64>>("unplaced")?.is_some(), position.unwrap_or(0)))
-}
-
-/// The row that is locked while positions are given ([`holds`]). Not awaited: what is not placed now is placed soon. A
-/// process that is stopped while it has the lock loses it soon, with its transaction: all others wait for it.
-#[doc(hidden)]
-pub const FEED_LOCK: &str = "SELECT term, set_config('idle_in_transaction_session_timeout', '4s', TRUE) AS within
-                             FROM leases WHERE name = 'feed' FOR UPDATE SKIP LOCKED";
-
-/// How many events that others left a transaction places before its own.
-const PLACED_BESIDE: i64 = 512;
-
 async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
     if tx.kind() == DbKind::Postgres {
         tx.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = '4s'").await?;
@@ -326,23 +273,6 @@ async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, D
         note_end(tx).await?;
     }
     Ok(Fenced::Done(placed))
-}
-
-const UNPLACED: &str = "SELECT CAST(1 AS BIGINT) AS one FROM outbox WHERE position IS NULL LIMIT 1";
-
-/// The last position given out, also by an older process, which leaves the row behind.
-pub(super) const LAST_POSITION: &str =
-    "SELECT MAX(position) AS position FROM (SELECT last_position AS position FROM feed
-                             UNION ALL SELECT MAX(position) FROM outbox) AS known";
-
-async fn give_positions(tx: &WriteTx, limit: i64) -> Result<u64, DbError> {
-    let sql = format!(
-        "WITH top AS MATERIALIZED ({LAST_POSITION}),
-           todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
-                    FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
-         UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id"
-    );
-    tx.execute(&sql, [limit.into()]).await
 }
 
 async fn note_end(tx: &WriteTx) -> Result<(), DbError> {

@@ -1,4 +1,5 @@
-//! When a check need not be made again: one found that nothing becomes due for a while, and nothing was committed since.
+//! When a check need not be made again: one found that nothing becomes due for a while, and nothing was committed
+//! since.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use crate::store::Polls;
 
 /// How long a check is not made again: a safety net.
 const RESTS_FOR: Duration = Duration::from_secs(5);
-/// What becomes due within this time ends a rest, or none begins: a check takes time, and what it leaves is found at the
-/// next time of the rhythm.
+/// What becomes due within this time ends a rest, or none begins: a check takes time, and what it leaves is found at
+/// the next time of the rhythm.
 const AHEAD: Duration = Duration::from_secs(6);
 
 /// What is to be checked.

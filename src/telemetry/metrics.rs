@@ -228,13 +228,7 @@ pub const METRICS: &[Metric] = &[
     metric(JOB_SECONDS, Kind::Histogram, Unit::Seconds, &["job", "outcome"], "Time one run of a job took"),
     metric(RETENTION_REMOVED_TOTAL, Kind::Counter, Unit::Count, &["kept"], "Rows whose period of retention had passed"),
     metric(CLOCK_AHEAD_SECONDS, Kind::Gauge, Unit::Seconds, &[], "This host's clock minus the database's"),
-    metric(
-        BUS_LAG_MESSAGES,
-        Kind::Gauge,
-        Unit::Count,
-        &["consumer"],
-        "Messages not yet settled, with those in this process's intake log",
-    ),
+    metric(BUS_LAG_MESSAGES, Kind::Gauge, Unit::Count, &["consumer"], "Unsettled messages, with the intake log"),
     metric(
         BUS_OLDEST_UNACKED_SECONDS,
         Kind::Gauge,

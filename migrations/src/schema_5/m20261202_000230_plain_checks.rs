@@ -1,5 +1,5 @@
-//! On SQLite, checks of a column against a list as comparisons. For a list of three values and more SQLite makes a table
-//! in memory each time a statement runs: ten of them for every notification that is settled.
+//! On SQLite, checks of a column against a list as comparisons. For a list of three values and more SQLite makes a
+//! table in memory each time a statement runs: ten of them for every notification that is settled.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, Statement};

@@ -3,6 +3,7 @@
 use std::thread::available_parallelism;
 
 use futures_util::FutureExt;
+use futures_util::future::join;
 use sea_orm::ConnectionTrait;
 use wxpay_worker::config;
 use wxpay_worker::store::Db;
@@ -30,14 +31,17 @@ async fn with_two_spare(test_db: &TestDb) -> (Db, usize) {
 async fn reads_one_after_the_other_open_no_spare_reader() {
     let test_db = TestDb::sqlite();
     let (db, kept) = with_two_spare(&test_db).await;
+    // The driver asks the version of SQLite on one.
+    let at_first = db.read().spare_open();
+    assert!(at_first <= 1);
     for _ in 0..2 * kept {
         assert_eq!(read(&db, SHORT).await, 1);
     }
-    assert_eq!(db.read().spare_open(), 0);
+    assert!(db.read().spare_open() <= at_first);
 }
 
 #[tokio::test]
-async fn where_every_reader_is_busy_a_spare_one_is_opened() {
+async fn where_every_reader_is_busy_spare_ones_are_opened() {
     let test_db = TestDb::sqlite();
     let (db, kept) = with_two_spare(&test_db).await;
     let mut busy: Vec<_> = (0..kept).map(|_| Box::pin(read(&db, LONG))).collect();
@@ -45,9 +49,11 @@ async fn where_every_reader_is_busy_a_spare_one_is_opened() {
     for long in &mut busy {
         assert!(long.now_or_never().is_none());
     }
-    assert_eq!(db.read().spare_open(), 0);
-    assert_eq!(within_timeout("a read beside them", read(&db, SHORT)).await, 1);
-    assert_eq!(db.read().spare_open(), 1);
+    assert!(db.read().spare_open() <= 1);
+    let both = within_timeout("reads beside them", join(read(&db, LONG), read(&db, LONG))).await;
+    assert_eq!(both, (200_000, 200_000));
+    assert_eq!(db.read().spare_open(), 2);
+    assert_eq!(within_timeout("a short read beside them", read(&db, SHORT)).await, 1);
     within_timeout("the health beside them", db.ping()).await.unwrap();
     for long in busy {
         assert_eq!(within_timeout("a long read", long).await, 200_000);

@@ -99,7 +99,7 @@ async fn the_checks_of_a_file_need_no_table_in_memory_and_refuse_what_they_refus
     };
     stage.execute(&payment("unmatched")).await.unwrap();
     let refused = stage.execute(&payment("lost")).await.unwrap_err().to_string();
-    assert!(refused.contains("CHECK constraint failed: class = 'credited' OR class = 'held'"), "{refused}");
+    assert!(refused.contains("CHECK constraint failed: (class = 'credited' OR class = 'held'"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

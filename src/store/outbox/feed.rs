@@ -3,10 +3,10 @@
 //! An event is written in the transaction that makes it true, and has its position in the feed from there: on SQLite,
 //! where write transactions follow one another, always; on PostgreSQL where the transaction gets the lock under which
 //! positions are given, which it keeps until it ends. Where it does not, the event is written unplaced, and the next
-//! one that has the lock, or one relay at a time (see [`crate::store::Lease`]), gives positions in the order of the rows: an
-//! order's later change can only be written after its earlier one was committed, so the order per order_no holds. Row
-//! numbers alone would not do: PostgreSQL hands them out before the commit, and a reader that has seen 5 would never
-//! read a 4 that commits later.
+//! one that has the lock, or one relay at a time (see [`crate::store::Lease`]), gives positions in the order of the
+//! rows: an order's later change can only be written after its earlier one was committed, so the order per order_no
+//! holds. Row numbers alone would not do: PostgreSQL hands them out before the commit, and a reader that has seen 5
+//! would never read a 4 that commits later.
 //!
 //! Where no program outside can subscribe to the bus, a transaction that gives its events their position writes them as
 //! relayed: nothing is left to do for them.

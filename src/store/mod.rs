@@ -82,7 +82,7 @@ pub use order::history::History;
 pub use order::list::{OrderFilter, OrderFlag, OrderKey, OrderPage, order_list_statements};
 pub use order::money::OrderMoney;
 pub use order::placing::{PlacingClaim, ToPlace};
-pub use order::read::OrderMark;
+pub use order::read::{OrderMark, keyed_statements};
 pub use order::record::{NewOrder, Recorded, RecordedRow};
 pub use order::rows::{AttemptParams, StoredOrder};
 pub use order::search::{Hits, search_statements};

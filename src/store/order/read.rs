@@ -147,17 +147,30 @@ pub(super) async fn orders_of_attempts(
 static ORDERS_OF_NUMBERS: LazyLock<String> = LazyLock::new(|| with_attempts(FOUND_BY_NUMBER));
 
 const FOUND_BY_NUMBER: &str = "(SELECT DISTINCT number FROM UNNEST(CAST($2 AS text[])) AS given (number)) AS v
-     CROSS JOIN LATERAL (SELECT * FROM orders WHERE merchant = $1 AND order_no = v.number LIMIT 1) AS o";
+     JOIN LATERAL (SELECT * FROM orders WHERE merchant = $1 AND order_no >= v.number ORDER BY order_no LIMIT 1) AS o
+       ON o.order_no = v.number";
 
-/// Row by row, so that each is found by its key also with a plan that was made while the tables were empty.
+/// Row by row, so that each is found by its key also with a plan that was made while the tables were empty: in its
+/// order, because then each index that begins with the merchant costs the same, and another one would read every order.
 static ORDERS_OF_ATTEMPTS: LazyLock<String> = LazyLock::new(|| {
     with_attempts(
         "(SELECT DISTINCT a.order_id FROM UNNEST(CAST($2 AS text[])) AS v (number)
-           CROSS JOIN LATERAL (
-             SELECT order_id FROM attempts WHERE merchant = $1 AND out_trade_no = v.number LIMIT 1) AS a
+           JOIN LATERAL (SELECT order_id, out_trade_no FROM attempts
+                         WHERE merchant = $1 AND out_trade_no >= v.number ORDER BY out_trade_no LIMIT 1) AS a
+             ON a.out_trade_no = v.number
          ) AS found CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = found.order_id LIMIT 1) AS o",
     )
 });
+
+/// Statements on PostgreSQL, with the indexes that they are to use.
+#[doc(hidden)]
+pub fn keyed_statements() -> [(&'static str, String); 3] {
+    [
+        ("orders_merchant_order_no_key", format!("{MARK} FROM {FOUND_BY_NUMBER}")),
+        ("orders_merchant_order_no_key", ORDERS_OF_NUMBERS.clone()),
+        ("attempts_merchant_out_trade_no_key", ORDERS_OF_ATTEMPTS.clone()),
+    ]
+}
 
 /// The orders `o` of a selection, a row for each of their attempts.
 fn with_attempts(orders: &str) -> String {

@@ -1,7 +1,7 @@
-//! The lists of operators are read in the order of an index, with many rows there.
+//! The lists of operators are read in the order of an index, with many rows there; orders by their keys, with none.
 
-use sea_orm::ConnectionTrait;
-use wxpay_worker::store::{ArchiveFilter, AuditFilter, DbKind, DeadLetterFilter, list_statements};
+use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
+use wxpay_worker::store::{ArchiveFilter, AuditFilter, DbKind, DeadLetterFilter, keyed_statements, list_statements};
 
 use super::orders::merchant;
 use crate::harness::db::TestDb;
@@ -105,4 +105,21 @@ async fn the_oldest_row_is_on_a_later_page(stage: &TestStore) {
         archive.before = Some(to);
     }
     assert_eq!((found.len(), found[0].reason.as_deref()), (1, Some("rare")));
+}
+
+/// A session keeps the plan of a prepared statement that it made on a new database.
+#[tokio::test]
+async fn orders_are_found_by_their_keys_with_plans_of_an_empty_database() {
+    let stage = TestStore::open(TestDb::postgres().await).await;
+    let session = Database::connect(stage.db.url()).await.unwrap().begin().await.unwrap();
+    session.execute_unprepared("SET LOCAL plan_cache_mode = force_generic_plan").await.unwrap();
+    for (index, sql) in keyed_statements() {
+        session.execute_unprepared(&format!("PREPARE by_key (text, text[]) AS {sql}")).await.unwrap();
+        let explain = Statement::from_string(DbBackend::Postgres, "EXPLAIN EXECUTE by_key ('main', '{D1}')");
+        let rows = session.query_all_raw(explain).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.try_get("", "QUERY PLAN").unwrap()).collect();
+        assert!(plan.iter().any(|line| line.contains(&format!("Scan using {index} "))), "{plan:#?}");
+        assert!(!plan.iter().any(|line| line.contains("Seq Scan")), "{plan:#?}");
+        session.execute_unprepared("DEALLOCATE by_key").await.unwrap();
+    }
 }

@@ -12,11 +12,20 @@ use super::outcome::{Done, JobError};
 use super::schedule::When;
 use super::shown::Shown;
 use super::token_refresh::Tokens;
-use crate::bus::Bus;
+use crate::bus::{Bus, Message, PublishError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::retry::{Policy, retry_while};
 use crate::store::{Lease, Store};
 use crate::wechat::transport::Client;
+
+/// How long a message of a run is published again.
+const PUBLISHES: Policy = Policy {
+    initial: Duration::from_millis(100),
+    max: Duration::from_secs(1),
+    tries: 30,
+    deadline: Duration::from_secs(10),
+};
 
 /// What a check works with: it reads, and holds no lease.
 #[derive(Clone)]
@@ -51,6 +60,15 @@ pub(super) struct Context {
     pub jobs: &'static [Job],
     /// Cancelled when the process stops: a run that takes long ends then, and the next one goes on.
     pub cancel: CancellationToken,
+}
+
+impl Context {
+    /// Publishes what is due, whose due time was put off before. What fails is published again under the same id: it
+    /// would come by as much later.
+    pub async fn publish_due(&self, message: Message) -> Result<(), PublishError> {
+        let publish = || self.reading.bus.publish(message.clone());
+        retry_while(PUBLISHES, publish, |published| published.is_err() && !self.cancel.is_cancelled()).await
+    }
 }
 
 impl Deref for Context {

@@ -99,7 +99,7 @@ async fn ask(ctx: &Context, merchant: &MerchantKey, order_no: OrderNo, now: Time
     let event = Envelope::new(merchant, QueryDue::TYPE, about, now, QueryDue { order_no, refresh: false });
     let payload = event.to_json()?.into_bytes();
     let message = Message { subject: subject::query_due(merchant), id: event.id, payload, headers: Vec::new() };
-    ctx.bus.publish(message).await?;
+    ctx.publish_due(message).await?;
     crate::failpoint::point("scheduler.query_published");
     Ok(())
 }

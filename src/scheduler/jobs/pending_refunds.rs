@@ -44,7 +44,7 @@ pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
             payload: event.to_json()?.into_bytes(),
             headers: Vec::new(),
         };
-        ctx.bus.publish(message).await?;
+        ctx.publish_due(message).await?;
         crate::failpoint::point("scheduler.refund_published");
     }
     Ok(count.into())

@@ -120,9 +120,9 @@ if [[ $what == some ]]; then
     cargo test --workspace --locked -- "$@"
     exit
 fi
-# Most tests wait for something most of the time, so six share a core. Those of the faults load the machine by
-# themselves.
+# Most tests wait for something most of the time, so six share a core. Of those of the faults, which load the machine by
+# themselves at times, two do.
 cores=$(nproc)
 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((6 * cores))} cargo test --workspace --locked -- --skip faults:: "$@"
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(((3 * cores + 1) / 2))} cargo test --workspace --locked -- faults:: "$@"
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * cores))} cargo test --workspace --locked -- faults:: "$@"
 test_browser

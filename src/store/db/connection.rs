@@ -24,7 +24,9 @@ use super::roles;
 use super::roles::Owner;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::store::writer::{BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, RowForm, WriteTx, Writer, Writing};
+use crate::store::writer::{
+    ACQUIRE_TIMEOUT, BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, RowForm, WriteTx, Writer, Writing,
+};
 
 /// How long it counts whether SQLite takes writes: finding out is a write.
 const PROBE_COUNTS: Duration = Duration::from_secs(1);
@@ -46,7 +48,7 @@ fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> Co
     let mut o = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
     o.max_connections(connections)
         .min_connections(1)
-        .acquire_timeout(Duration::from_secs(10))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |o| {
@@ -72,7 +74,7 @@ async fn sqlite_readers(path: &Path, readers: u32) -> Result<ReadPool, DbErr> {
     }
     let mut spare = sqlite_options(path, readers - kept, "ON");
     spare.min_connections(0).connect_lazy(true).idle_timeout(SPARE_FOR);
-    Ok(pool.with_spare(Database::connect(spare).await?, kept as usize))
+    Ok(pool.with_spare(kept, (Database::connect(spare).await?, readers - kept)))
 }
 
 /// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once,

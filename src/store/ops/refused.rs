@@ -95,8 +95,14 @@ impl Store {
         rows.iter().map(attempt).collect()
     }
 
-    /// Keeps refused notifications whole, in one transaction.
-    pub async fn keep_refused(&self, refused: Vec<RefusedNotification>, displaced: Displaced) -> Result<(), DbError> {
+    /// Keeps refused notifications whole, in one transaction, in the order of their orders: each insert locks its order
+    /// for its foreign key, as changes of orders do in that order.
+    pub async fn keep_refused(
+        &self,
+        mut refused: Vec<RefusedNotification>,
+        displaced: Displaced,
+    ) -> Result<(), DbError> {
+        refused.sort_by_key(|one| one.attempt.order_id);
         self.db
             .write("notification.refused", (refused, displaced), |tx, (refused, displaced)| {
                 Box::pin(async move {

@@ -23,6 +23,7 @@ mod values;
 
 pub(super) use connection::BUSY_TIMEOUT;
 pub use handle::Writer;
+pub(super) use pool::ACQUIRE_TIMEOUT;
 pub use pool::ReadPool;
 pub use reader::Reader;
 pub use row::{Row, RowForm};

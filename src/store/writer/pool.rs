@@ -1,5 +1,6 @@
 //! Connections for reading.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const DEADLOCK_OR_LOCK_TIMEOUT: &[&str] = &["40P01", "55P03"];
 /// SQLite that is opened for one reads the whole schema and prepares each statement anew.
 const BEFORE_SPARE: Duration = Duration::from_millis(10);
 
+/// How long a read or the opening of a pool waits for a connection.
+pub(in crate::store) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A pool of connections for reading. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ReadPool {
@@ -39,6 +43,8 @@ struct Spare {
     pool: DatabaseConnection,
     /// Those of the first pool that are free.
     free: Arc<Semaphore>,
+    /// Those of the spare pool that are free, or may be opened.
+    spare_free: Arc<Semaphore>,
 }
 
 impl ReadPool {
@@ -50,9 +56,15 @@ impl ReadPool {
         ReadPool { pool, spare: None, prelude, deadline }
     }
 
-    /// With further connections for when as many reads as this are under way.
-    pub(in crate::store) fn with_spare(self, spare: DatabaseConnection, connections: usize) -> ReadPool {
-        ReadPool { spare: Some(Spare { pool: spare, free: Arc::new(Semaphore::new(connections)) }), ..self }
+    /// With so many further connections for when all of the pool's are busy.
+    pub(in crate::store) fn with_spare(
+        self,
+        connections: u32,
+        (spare, spare_connections): (DatabaseConnection, u32),
+    ) -> ReadPool {
+        let permits = |connections: u32| Arc::new(Semaphore::new(connections as usize));
+        let spare = Spare { pool: spare, free: permits(connections), spare_free: permits(spare_connections) };
+        ReadPool { spare: Some(spare), ..self }
     }
 
     /// Closes every connection.
@@ -69,12 +81,24 @@ impl ReadPool {
         self.spare.as_ref().map_or(0, |spare| spare.pool.get_sqlite_connection_pool().size())
     }
 
+    /// How many of the spare connections no read has taken.
+    #[doc(hidden)]
+    pub fn spare_free(&self) -> usize {
+        self.spare.as_ref().map_or(0, |spare| spare.spare_free.available_permits())
+    }
+
     /// Where a read finds a connection soonest, and what it holds meanwhile.
     async fn free_pool(&self) -> (&DatabaseConnection, Option<SemaphorePermit<'_>>) {
         let Some(spare) = &self.spare else { return (&self.pool, None) };
-        match tokio::time::timeout(BEFORE_SPARE, spare.free.acquire()).await {
-            Ok(Ok(permit)) => (&self.pool, Some(permit)),
-            Ok(Err(_)) | Err(_) => (&spare.pool, None),
+        let mut free = pin!(spare.free.acquire());
+        if let Ok(Ok(permit)) = tokio::time::timeout(BEFORE_SPARE, free.as_mut()).await {
+            return (&self.pool, Some(permit));
+        }
+        tokio::select! {
+            Ok(permit) = free => (&self.pool, Some(permit)),
+            Ok(permit) = spare.spare_free.acquire() => (&spare.pool, Some(permit)),
+            // The pool has the last word, and an error for it.
+            () = tokio::time::sleep(ACQUIRE_TIMEOUT) => (&spare.pool, None),
         }
     }
 

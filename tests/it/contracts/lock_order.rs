@@ -6,8 +6,11 @@ use std::collections::HashSet;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use tokio::task::JoinHandle;
 use wxpay_worker::event::fact::Fact;
+use wxpay_worker::ids::EventId;
 use wxpay_worker::order::OrderState;
-use wxpay_worker::store::{DbError, OrderCommit, Store, StoredOrder};
+use wxpay_worker::store::{
+    DbError, NotificationKind, OrderCommit, RefusedNotification, Store, StoredOrder, UnpaidAttempt,
+};
 
 use super::store::orders::{NOW, change, merchant, order_no, payment};
 use crate::harness::db::TestDb;
@@ -81,6 +84,53 @@ async fn waits_for_its_first_order() -> Option<()> {
         assert_eq!(state(&stage, n).await, (OrderState::Paid, 2), "order {n}");
     }
     Some(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_notifications_that_wait_for_their_first_order_hold_none_of_the_others() {
+    let (stage, orders) = three_orders().await;
+    let other = Database::connect(stage.db.url()).await.unwrap();
+    let lock = other.begin().await.unwrap();
+    lock.execute_unprepared("SELECT * FROM orders WHERE order_no = 'A000001' FOR UPDATE").await.unwrap();
+    let refused = orders.iter().rev().map(refused).collect();
+    let keeping = tokio::spawn({
+        let store = stage.store.clone();
+        async move { store.keep_refused(refused, |_, _| None).await }
+    });
+    within_timeout("notes that wait for a lock", async {
+        while stage.count(WAITING).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let free = "(SELECT id FROM orders WHERE order_no <> 'A000001' FOR UPDATE SKIP LOCKED) AS free";
+    assert_eq!(stage.count(free).await, 2, "another process that has the first one may go on to them");
+    lock.commit().await.unwrap();
+    within_timeout("the notes", keeping).await.unwrap().unwrap();
+    assert_eq!(stage.count("refused_notifications").await, 3);
+}
+
+fn refused(order: &StoredOrder) -> RefusedNotification {
+    let attempt = order.order.current().unwrap();
+    RefusedNotification {
+        id: EventId::new(),
+        merchant: merchant(),
+        kind: NotificationKind::Pay,
+        reason: "amount_mismatch",
+        hash: "0".repeat(64),
+        body: b"<xml></xml>".to_vec(),
+        headers: Vec::new(),
+        remote_addr: "127.0.0.1".into(),
+        received_at: NOW,
+        out_trade_no: attempt.out_trade_no.clone(),
+        transaction_id: None,
+        attempt: UnpaidAttempt {
+            order_id: order.order.id,
+            mch_id: "1900000109".into(),
+            appid: "wx8888888888888888".into(),
+            amount: order.order.amount,
+        },
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

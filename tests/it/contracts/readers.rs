@@ -1,6 +1,7 @@
 //! Readers of SQLite: a few stay open, and reads that take long hold up no other.
 
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join;
@@ -58,4 +59,29 @@ async fn where_every_reader_is_busy_spare_ones_are_opened() {
     for long in busy {
         assert_eq!(within_timeout("a long read", long).await, 200_000);
     }
+}
+
+#[tokio::test]
+async fn a_read_that_found_all_of_them_busy_takes_the_first_that_becomes_free() {
+    let test_db = TestDb::sqlite();
+    let (db, kept) = with_two_spare(&test_db).await;
+    let mut busy: Vec<_> = (0..kept + 2).map(|_| Box::pin(read(&db, LONG))).collect();
+    for (n, long) in busy.iter_mut().enumerate() {
+        // A spare one is taken some time after the first poll.
+        let free_after = (kept + 1 - n).min(2);
+        within_timeout("a reader that is taken", async {
+            while long.now_or_never().is_none() && db.read().spare_free() > free_after {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(db.read().spare_free(), 0);
+    let mut short = Box::pin(read(&db, SHORT));
+    assert!(short.as_mut().now_or_never().is_none());
+    // Until it waits for spare ones, too.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(short.as_mut().now_or_never().is_none());
+    assert_eq!(within_timeout("a long read", busy.remove(0)).await, 200_000);
+    assert_eq!(within_timeout("a read in its place", short).await, 1);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::batcher::{Group, Limits};
 use crate::clock::Clock;
+use crate::retry::{Policy, retry_while};
 use crate::store::{DbError, PlacingClaim, Store, ToPlace};
 use crate::worker::core::error::HandlerError;
 use crate::worker::core::outage::Trouble;
@@ -15,6 +16,14 @@ use crate::worker::core::outage::Trouble;
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest batch of orders.
 const MAX_BATCH: usize = 128;
+
+/// How long it waits for the transaction that has an order locked.
+const LOCKED: Policy = Policy {
+    initial: Duration::from_millis(20),
+    max: Duration::from_millis(200),
+    tries: 16,
+    deadline: Duration::from_secs(2),
+};
 
 type Claimed = Result<PlacingClaim, HandlerError>;
 
@@ -37,9 +46,11 @@ impl ClaimGroup {
         }))
     }
 
-    /// Loads an order and claims it if it is to be placed; returns when the claim is durable.
+    /// Loads an order and claims it if it is to be placed; returns when the claim is durable. One that another
+    /// transaction has locked is tried again: a redelivery would come seconds later, and count as a repeated call.
     pub async fn claim(&self, wanted: ToPlace) -> Claimed {
-        self.0.run(wanted).await?
+        let claim = || async { self.0.run(wanted.clone()).await? };
+        retry_while(LOCKED, claim, |claimed| matches!(claimed, Ok(PlacingClaim::Busy))).await
     }
 }
 

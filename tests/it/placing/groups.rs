@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
+use serde_json::json;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::{EventId, MerchantKey};
 use wxpay_worker::store::{Db, NewOrder, PlacingClaim, StoredOrder, ToPlace};
@@ -11,8 +12,9 @@ use wxpay_worker::store::{Db, NewOrder, PlacingClaim, StoredOrder, ToPlace};
 use super::processes::LEASE as LONG_LEASE;
 use crate::contracts::{new_order, order_no};
 use crate::harness::db::TestDb;
-use crate::harness::service::{API_KEY, TestService, answer, jsapi};
+use crate::harness::service::{API_KEY, TestService, answer, jsapi, signed_refusal};
 use crate::harness::store::TestStore;
+use crate::harness::within_timeout;
 use crate::settling::on_both;
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -109,6 +111,44 @@ const COUNTED: &str = "
       INSERT INTO claiming (tx) VALUES (txid_current()); RETURN NULL; END $$;
     CREATE TRIGGER claiming AFTER UPDATE OF placing_until_ms ON orders FOR EACH ROW
       WHEN (NEW.placing_until_ms IS NOT NULL) EXECUTE FUNCTION claiming()";
+
+/// Counts the statements that claim orders, also those that find none to claim.
+const TRIED: &str = "
+    CREATE TABLE tried (n BIGINT NOT NULL);
+    CREATE FUNCTION tried() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      INSERT INTO tried (n) VALUES (1); RETURN NULL; END $$;
+    CREATE TRIGGER tried BEFORE UPDATE OF placing_until_ms ON orders FOR EACH STATEMENT EXECUTE FUNCTION tried()";
+
+/// A redelivery would be a second attempt, of which a refusal is no verdict about the order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_locked_at_its_first_delivery_is_placed_by_that_delivery() {
+    let service = TestService::nats_postgres().await.processes().await;
+    let ingress = service.run_roles("ingress").await;
+    let (status, order) = service.post(&ingress.base, "/v1/orders", &jsapi("A790101", 100)).await;
+    assert_eq!(status, 202, "{order}");
+    let db = service.open_db().await;
+    run(&db, TRIED).await;
+    let other = Database::connect(service.db.url()).await.unwrap();
+    let lock = other.begin().await.unwrap();
+    lock.execute_unprepared("SELECT * FROM orders WHERE order_no = 'A790101' FOR UPDATE").await.unwrap();
+    let body = signed_refusal("PARAM_ERROR", "参数错误");
+    service.faults(json!([{"on": "unifiedorder", "kind": "raw", "body": body}])).await;
+    let worker = service.run_beside("worker", LONG_LEASE).await;
+    within_timeout("a claim that finds it locked", async {
+        while service.number(&db, "SELECT COUNT(*) FROM tried").await == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    service.until_state(&ingress.base, "A790101", "failed").await;
+    assert_eq!(service.wechat_calls("unifiedorder", "A790101").await.len(), 1);
+    assert_eq!(service.wechat_calls("orderquery", "A790101").await.len(), 0, "the refusal is believed");
+    drop(worker);
+    run(&db, "DROP TRIGGER tried ON orders; DROP FUNCTION tried(); DROP TABLE tried").await;
+    let _jobs = service.run_beside("relay,scheduler", &[]).await;
+    service.finish().await;
+}
 
 async fn claimed_in_groups(service: TestService) {
     const ORDERS: usize = 40;

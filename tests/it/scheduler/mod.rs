@@ -2,6 +2,7 @@
 
 mod checks;
 mod deferred;
+mod publishes;
 mod retention;
 mod runs;
 mod stage;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, PgBouncer,
-# Python, Node, Go, strace, Chromium. The tests of the checkout page and the console come last, in a browser, because
-# what they wait for is counted in seconds.
+# Python, Node, Go, strace, Chromium. The tests of the checkout page and the console, in a browser, run beside those of
+# the faults, which wait for most of their time.
 # What is missing is installed: tools into target/test-tools, Debian packages when root. Nothing is skipped for want of
 # a tool.
 #
@@ -124,5 +124,12 @@ fi
 # themselves at times, two do.
 cores=$(nproc)
 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((6 * cores))} cargo test --workspace --locked -- --skip faults:: "$@"
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * cores))} cargo test --workspace --locked -- faults:: "$@"
-test_browser
+test_browser >"$scratch/browser.log" 2>&1 &
+waiting=$!
+faults=0
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * cores))} cargo test --workspace --locked -- faults:: "$@" || faults=$?
+pages=0
+wait "$waiting" || pages=$?
+waiting=
+cat -- "$scratch/browser.log"
+[[ $faults -eq 0 && $pages -eq 0 ]]
